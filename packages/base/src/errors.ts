@@ -1,0 +1,106 @@
+/**
+ * One table of every expected failure. A code is stable and public; a new one needs a caller who would act differently.
+ * Misuse of an API throws `TypeError`; a broken invariant throws `InvariantError`. Everything else is a HadronError.
+ */
+
+export type ErrorKind =
+  | 'invalid'
+  | 'not-found'
+  | 'conflict'
+  | 'fenced'
+  | 'unavailable'
+  | 'closed'
+  | 'corrupt'
+  | 'limit'
+  | 'internal';
+
+/** What a caller should do: give up, try again after a pause, or look up fresh state first. */
+export type ErrorRetry = 'no' | 'after-backoff' | 'after-refresh';
+
+/** Whether anything happened: nothing at all, or it cannot be known. */
+export type ErrorEffect = 'none' | 'unknown';
+
+export interface ErrorInfo {
+  readonly kind: ErrorKind;
+  readonly retry: ErrorRetry;
+  readonly effect: ErrorEffect;
+}
+
+const e = (kind: ErrorKind, retry: ErrorRetry, effect: ErrorEffect = 'none'): ErrorInfo => ({ kind, retry, effect });
+
+export const ERRORS = {
+  // storage
+  STORAGE_FAILED: e('unavailable', 'after-backoff', 'unknown'), // a write or sync failed; the shard recovers
+  STORAGE_FULL: e('unavailable', 'after-backoff'), // refused before anything was written
+  STORAGE_CLOSED: e('closed', 'no'),
+  DATA_DAMAGED: e('corrupt', 'no'), // acknowledged data cannot be read back whole
+  DATA_FORMAT_NEWER: e('invalid', 'no'), // written by a newer Hadron
+  DATA_FOLDER_IN_USE: e('conflict', 'no'),
+  DATA_FOLDER_UNUSABLE: e('invalid', 'no'),
+  PRECONDITION_FAILED: e('conflict', 'after-refresh'),
+  // positions
+  OFFSET_OUT_OF_RANGE: e('invalid', 'after-refresh'),
+  CORRUPT_DATA: e('corrupt', 'no'), // a record batch that does not match its checksum
+  // streams
+  TOPIC_NOT_FOUND: e('not-found', 'after-refresh'),
+  TOPIC_ID_NOT_FOUND: e('not-found', 'after-refresh'),
+  TOPIC_EXISTS: e('conflict', 'no'),
+  TOPIC_NAME_INVALID: e('invalid', 'no'),
+  PARTITIONS_INVALID: e('invalid', 'no'),
+  REPLICATION_INVALID: e('invalid', 'no'),
+  CONFIG_INVALID: e('invalid', 'no'),
+  RECORD_INVALID: e('invalid', 'no'),
+  RECORD_TOO_LARGE: e('limit', 'no'),
+  TIMESTAMP_INVALID: e('invalid', 'no'),
+  COMPRESSION_UNSUPPORTED: e('invalid', 'no'),
+  LEADER_EPOCH_FENCED: e('fenced', 'after-refresh'),
+  LEADER_EPOCH_UNKNOWN: e('unavailable', 'after-refresh'),
+  // producers
+  SEQUENCE_OUT_OF_ORDER: e('conflict', 'no'),
+  SEQUENCE_DUPLICATE: e('conflict', 'no'), // a duplicate older than the batches remembered
+  PRODUCER_EPOCH_FENCED: e('fenced', 'no'),
+  TRANSACTIONS_UNSUPPORTED: e('invalid', 'no'),
+  // groups
+  GROUP_ID_INVALID: e('invalid', 'no'),
+  GROUP_NOT_FOUND: e('not-found', 'no'),
+  GROUP_FULL: e('limit', 'no'),
+  GROUP_PROTOCOL_INCONSISTENT: e('invalid', 'no'),
+  GROUP_NOT_EMPTY: e('conflict', 'no'),
+  MEMBER_ID_REQUIRED: e('invalid', 'after-refresh'),
+  MEMBER_UNKNOWN: e('not-found', 'after-refresh'),
+  MEMBER_FENCED: e('fenced', 'no'),
+  GENERATION_ILLEGAL: e('conflict', 'after-refresh'),
+  REBALANCE_IN_PROGRESS: e('unavailable', 'after-refresh'),
+  SESSION_TIMEOUT_INVALID: e('invalid', 'no'),
+  OFFSET_METADATA_TOO_LARGE: e('limit', 'no'),
+  // requests and settings
+  REQUEST_INVALID: e('invalid', 'no'),
+  SETTING_UNKNOWN: e('invalid', 'no'),
+  SETTING_INVALID: e('invalid', 'no'),
+  PORT_IN_USE: e('conflict', 'no'),
+} as const satisfies Record<string, ErrorInfo>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An expected failure. The message begins with the code and says what to do. */
+export class HadronError extends Error {
+  override readonly name = 'HadronError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(`${code}: ${message}`, options);
+    this.code = code;
+  }
+
+  get kind(): ErrorKind {
+    return ERRORS[this.code].kind;
+  }
+
+  get retry(): ErrorRetry {
+    return ERRORS[this.code].retry;
+  }
+
+  get effect(): ErrorEffect {
+    return ERRORS[this.code].effect;
+  }
+}
