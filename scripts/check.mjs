@@ -1,0 +1,98 @@
+/**
+ * `npm run check`: everything that can be said about the code without running it. Each step prints its time; the output
+ * of a step is shown when it fails. Ends with `N passed, N failed`.
+ *
+ *   npm run check              all steps
+ *   npm run check -- lint      only the steps whose name contains the word
+ */
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { ROOT } from './sources.mjs';
+
+const bin = (file) => path.join(ROOT, 'node_modules', file);
+const TSC = bin('typescript/bin/tsc');
+const GENERATE = path.join(ROOT, 'packages/kafka-protocol/scripts/generate.ts');
+
+/** Which packages a package may import: the table of ARCHITECTURE.md. The lint rules in .oxlintrc.json hold the same walls per file. */
+const MAY_IMPORT = {
+  base: [],
+  log: ['base'],
+  'kafka-protocol': ['base'],
+  broker: ['base', 'log', 'kafka-protocol'],
+  server: ['base', 'log', 'kafka-protocol', 'broker'],
+  cli: ['base', 'log', 'kafka-protocol', 'broker', 'server'],
+  testkit: ['base', 'log', 'kafka-protocol', 'broker', 'server'],
+};
+
+const steps = [
+  { name: 'format (biome)', run: () => node([bin('@biomejs/biome/bin/biome'), 'format', '--max-diagnostics=20', '.']) },
+  { name: 'lint (oxlint, type-aware)', run: () => node([bin('oxlint/bin/oxlint'), '--type-aware', '--deny-warnings']) },
+  { name: 'types (tsc -b)', run: () => node([TSC, '-b']) },
+  { name: 'types of tests', run: () => node([TSC, '-p', 'tsconfig.tests.json']) },
+  { name: 'dead code (knip)', run: () => node([bin('knip/bin/knip.js'), '--no-progress', '--no-config-hints']) },
+  { name: 'walls: references = dependencies', run: walls },
+  ...(fs.existsSync(GENERATE)
+    ? [{ name: 'generated code is current', run: () => node(['--conditions=hadron-source', GENERATE, '--check']) }]
+    : []),
+];
+
+const only = process.argv[2];
+let passed = 0;
+let failed = 0;
+for (const step of steps) {
+  if (only !== undefined && !step.name.includes(only)) continue;
+  const started = performance.now();
+  const { ok, output } = await step.run();
+  const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(5);
+  process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${seconds} s  ${step.name}\n`);
+  if (ok) passed += 1;
+  else {
+    failed += 1;
+    process.stdout.write(`${output.trimEnd()}\n`);
+  }
+}
+process.stdout.write(`${passed} passed, ${failed} failed\n`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+/** Runs Node on `argv` and collects what it prints. */
+function node(argv) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, argv, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const chunks = [];
+    child.stdout.on('data', (chunk) => chunks.push(chunk));
+    child.stderr.on('data', (chunk) => chunks.push(chunk));
+    child.on('error', (error) => resolve({ ok: false, output: error.message }));
+    child.on('close', (code) => resolve({ ok: code === 0, output: Buffer.concat(chunks).toString() }));
+  });
+}
+
+/** tsconfig references, declared dependencies and the table of walls agree, for every package. */
+function walls() {
+  const problems = [];
+  const json = (file) => JSON.parse(fs.readFileSync(path.join(ROOT, file), 'utf8'));
+  const names = fs.readdirSync(path.join(ROOT, 'packages')).sort();
+  const same = (what, actual, wanted) => {
+    const [a, b] = [[...actual].sort().join(', '), [...wanted].sort().join(', ')];
+    if (a !== b) problems.push(`${what}: [${a}], expected [${b}]`);
+  };
+  same(
+    'tsconfig.json references',
+    json('tsconfig.json').references.map((r) => path.basename(r.path)),
+    names,
+  );
+  for (const name of names) {
+    const manifest = json(`packages/${name}/package.json`);
+    const declared = Object.keys(manifest.dependencies ?? {})
+      .filter((d) => d.startsWith('@hadron/'))
+      .map((d) => d.slice(8));
+    const references = (json(`packages/${name}/tsconfig.json`).references ?? []).map((r) => path.basename(r.path));
+    same(`packages/${name}/tsconfig.json references`, references, declared);
+    const allowed = MAY_IMPORT[name];
+    if (allowed === undefined) problems.push(`packages/${name}: not in the table of walls (scripts/check.mjs)`);
+    for (const dependency of declared) {
+      if (!allowed?.includes(dependency)) problems.push(`packages/${name} may not depend on ${dependency}`);
+    }
+  }
+  return { ok: problems.length === 0, output: problems.join('\n') };
+}

@@ -1,0 +1,63 @@
+/**
+ * Every test suite of the repository, in the order in which they run. A new suite is one entry here.
+ *
+ * A suite is a command whose last line on stdout is `N passed, N failed`. One that ends without such a line counts as one
+ * test, passed or failed by its exit code.
+ *
+ * @typedef {object} Suite
+ * @property {string} name
+ * @property {string[]} command      argv after `node --conditions=hadron-source`
+ * @property {boolean} inNpmTest     part of `npm test`
+ * @property {boolean} inCi          run by .ci/run after `npm test`
+ * @property {number} limitSeconds   a suite that takes longer is stopped and counts as failed
+ * @property {() => boolean} present whether it exists in this checkout
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { ROOT } from './sources.mjs';
+
+const exists = (file) => () => fs.existsSync(path.join(ROOT, file));
+
+/** @type {Suite[]} */
+export const SUITES = [
+  {
+    name: 'unit and end-to-end (vitest)',
+    command: ['scripts/vitest.mjs'],
+    inNpmTest: true,
+    inCi: false,
+    limitSeconds: 420,
+    present: () => true,
+  },
+  {
+    name: 'simulation, 500 seeds',
+    command: ['tests/sim/main.ts', '--seeds', '500'],
+    inNpmTest: true,
+    inCi: false,
+    limitSeconds: 170,
+    present: exists('tests/sim/main.ts'),
+  },
+  {
+    name: 'simulation, 2000 seeds',
+    command: ['tests/sim/main.ts', '--seeds', '2000'],
+    inNpmTest: false,
+    inCi: true,
+    limitSeconds: 600,
+    present: exists('tests/sim/main.ts'),
+  },
+  {
+    name: 'kill -9, 20 rounds',
+    command: ['tests/crash/main.ts', '--rounds', '20'],
+    inNpmTest: false,
+    inCi: true,
+    limitSeconds: 400,
+    present: exists('tests/crash/main.ts'),
+  },
+  {
+    name: 'foreign clients',
+    command: ['tests/compat/main.ts'],
+    inNpmTest: false,
+    inCi: true,
+    limitSeconds: 600,
+    present: exists('tests/compat/main.ts'),
+  },
+];
