@@ -1,0 +1,30 @@
+export { GroupCoordinator } from './coordinator.ts';
+export type { TopicIdOf } from './offsets.ts';
+export type { GroupState } from './transitions.ts';
+export {
+  type CommitOffsetsRequest,
+  type CommitOffsetsResponse,
+  type CommitTopic,
+  type DeleteGroupRequest,
+  type DeleteGroupResponse,
+  type DescribedGroup,
+  type FetchedOffset,
+  type FetchOffsetsRequest,
+  type FetchOffsetsResponse,
+  GROUPS_CONFIG_DEFAULT,
+  type GroupResponse,
+  type GroupsConfig,
+  type HeartbeatRequest,
+  type HeartbeatResponse,
+  type JoinGroupRequest,
+  type JoinGroupResponse,
+  type LeaveGroupRequest,
+  type LeaveGroupResponse,
+  type ListedGroup,
+  type Outcome,
+  type Protocol,
+  type Reply,
+  type StateRecord,
+  type SyncGroupRequest,
+  type SyncGroupResponse,
+} from './types.ts';
