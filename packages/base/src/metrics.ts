@@ -37,11 +37,6 @@ export class Counter {
   value = 0;
 }
 
-/** A number that goes up and down. */
-export class Gauge {
-  value = 0;
-}
-
 /**
  * Counts of observations by upper bound. The last bucket, +Inf, is implied.
  * `observe` finds the bucket by walking up: put the usual values first or keep the list short (≤ 20).
@@ -98,7 +93,7 @@ export class MetricsRegistry {
     return counter;
   }
 
-  /** A gauge without labels, read when somebody looks. */
+  /** A number that goes up and down, without labels: any field of its owner, read when somebody looks. */
   gauge(name: string, help: string, read: () => number): void {
     this.add({ name, help, type: 'gauge', labelNames: [], collect: () => [{ labels: [], value: read() }] });
   }

@@ -14,6 +14,16 @@ export {
   type TopicSettings,
   topicConfigEntries,
 } from './resolve.ts';
-export { type Setting, type SettingType, type SettingValue, settingDoc } from './setting.ts';
+export {
+  int,
+  list,
+  oneOf,
+  parseSetting,
+  type Setting,
+  type SettingType,
+  type SettingValue,
+  settingDoc,
+  type ValueOf,
+} from './setting.ts';
 export { didYouMean } from './suggest.ts';
 export { TOPIC_CONFIGS, type TopicConfig, type TopicConfigKey } from './topic-configs.ts';

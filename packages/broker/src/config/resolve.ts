@@ -40,18 +40,21 @@ export function resolveBrokerSettings(explicit: ConfigTexts = {}): BrokerSetting
 }
 
 /**
- * That `key` is a broker setting and `text` a value it takes.
+ * That `key` is a broker setting and `text` a value it takes. `place` says where it was written, for the message.
  * @throws HadronError SETTING_UNKNOWN or SETTING_INVALID
  */
-export function checkBrokerSetting(key: string, text: string): void {
+export function checkBrokerSetting(key: string, text: string, place?: string): void {
   const setting = BROKER_SETTINGS.get(key);
   if (setting !== undefined) {
-    parseSetting(key, setting, text);
+    parseSetting(key, setting, text, place === undefined ? {} : { place });
     return;
   }
   const otherwise = SAID_OTHERWISE[key];
   const hint = otherwise === undefined ? didYouMean(key, BROKER_SETTINGS.keys()) : `; here it is said by ${otherwise}`;
-  throw new HadronError('SETTING_UNKNOWN', `there is no setting ${key}${hint}`);
+  throw new HadronError(
+    'SETTING_UNKNOWN',
+    `there is no setting ${key}${place === undefined ? '' : ` (${place})`}${hint}`,
+  );
 }
 
 /** The settings of a server that was told nothing. */
@@ -96,7 +99,7 @@ export function resolveTopicSettings(
   }
   const value = <K extends TopicConfigKey>(key: K) => {
     const text = candidates(key, overrides, broker)[0]?.topicText as string;
-    return parseSetting(key, TOPIC_CONFIGS[key] as TopicConfig, text, code) as ReturnType<
+    return parseSetting(key, TOPIC_CONFIGS[key] as TopicConfig, text, { code }) as ReturnType<
       (typeof TOPIC_CONFIGS)[K]['parse']
     > &
       SettingValue;

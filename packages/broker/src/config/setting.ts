@@ -130,19 +130,27 @@ export function list(
 /** The value type of a setting. */
 export type ValueOf<S> = S extends Setting<infer V> ? V : never;
 
+/** What a failed {@link parseSetting} reports beside key, value and what is allowed. */
+export interface SettingPlace {
+  readonly code?: ErrorCode;
+  /** Where the text was written: "flag --set", "hadron.yaml:3". */
+  readonly place?: string;
+}
+
 /**
  * The value of `text` for the setting `key`.
- * @throws HadronError `code`, naming key, value and what is allowed
+ * @throws HadronError `code` (SETTING_INVALID), naming key, value, place and what is allowed
  */
 export function parseSetting<V extends SettingValue>(
   key: string,
   setting: Setting<V>,
   text: string,
-  code: ErrorCode = 'SETTING_INVALID',
+  { code = 'SETTING_INVALID', place }: SettingPlace = {},
 ): V {
   const value = setting.parse(text.trim());
   if (value === undefined) {
-    throw new HadronError(code, `${key} = ${JSON.stringify(text)} is not allowed: expected ${setting.allowed}`);
+    const where = place === undefined ? '' : ` (${place})`;
+    throw new HadronError(code, `${key} = ${JSON.stringify(text)}${where} is not allowed: expected ${setting.allowed}`);
   }
   return value;
 }
