@@ -1,0 +1,172 @@
+/**
+ * Every Kafka error code, by name. `retriable` is what Kafka's own clients believe: such an error makes them try again,
+ * so never answer a retriable code for something that cannot get better.
+ */
+
+export interface KafkaErrorInfo {
+  readonly code: number;
+  readonly retriable: boolean;
+}
+
+const e = (code: number): KafkaErrorInfo => ({ code, retriable: false });
+const retriable = (code: number): KafkaErrorInfo => ({ code, retriable: true });
+
+export const KAFKA_ERRORS = {
+  UNKNOWN_SERVER_ERROR: e(-1), // a bug if a client ever sees it
+  NONE: e(0),
+  OFFSET_OUT_OF_RANGE: e(1),
+  CORRUPT_MESSAGE: retriable(2),
+  UNKNOWN_TOPIC_OR_PARTITION: retriable(3),
+  INVALID_FETCH_SIZE: e(4),
+  LEADER_NOT_AVAILABLE: retriable(5),
+  NOT_LEADER_OR_FOLLOWER: retriable(6),
+  REQUEST_TIMED_OUT: retriable(7),
+  BROKER_NOT_AVAILABLE: e(8),
+  REPLICA_NOT_AVAILABLE: retriable(9),
+  MESSAGE_TOO_LARGE: e(10),
+  STALE_CONTROLLER_EPOCH: e(11),
+  OFFSET_METADATA_TOO_LARGE: e(12),
+  NETWORK_EXCEPTION: retriable(13),
+  COORDINATOR_LOAD_IN_PROGRESS: retriable(14),
+  COORDINATOR_NOT_AVAILABLE: retriable(15),
+  NOT_COORDINATOR: retriable(16),
+  INVALID_TOPIC_EXCEPTION: e(17),
+  RECORD_LIST_TOO_LARGE: e(18),
+  NOT_ENOUGH_REPLICAS: retriable(19),
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: retriable(20),
+  INVALID_REQUIRED_ACKS: e(21),
+  ILLEGAL_GENERATION: e(22),
+  INCONSISTENT_GROUP_PROTOCOL: e(23),
+  INVALID_GROUP_ID: e(24),
+  UNKNOWN_MEMBER_ID: e(25),
+  INVALID_SESSION_TIMEOUT: e(26),
+  REBALANCE_IN_PROGRESS: e(27),
+  INVALID_COMMIT_OFFSET_SIZE: e(28),
+  TOPIC_AUTHORIZATION_FAILED: e(29),
+  GROUP_AUTHORIZATION_FAILED: e(30),
+  CLUSTER_AUTHORIZATION_FAILED: e(31),
+  INVALID_TIMESTAMP: e(32),
+  UNSUPPORTED_SASL_MECHANISM: e(33),
+  ILLEGAL_SASL_STATE: e(34),
+  UNSUPPORTED_VERSION: e(35),
+  TOPIC_ALREADY_EXISTS: e(36),
+  INVALID_PARTITIONS: e(37),
+  INVALID_REPLICATION_FACTOR: e(38),
+  INVALID_REPLICA_ASSIGNMENT: e(39),
+  INVALID_CONFIG: e(40),
+  NOT_CONTROLLER: retriable(41),
+  INVALID_REQUEST: e(42),
+  UNSUPPORTED_FOR_MESSAGE_FORMAT: e(43),
+  POLICY_VIOLATION: e(44),
+  OUT_OF_ORDER_SEQUENCE_NUMBER: e(45),
+  DUPLICATE_SEQUENCE_NUMBER: e(46),
+  INVALID_PRODUCER_EPOCH: e(47),
+  INVALID_TXN_STATE: e(48),
+  INVALID_PRODUCER_ID_MAPPING: e(49),
+  INVALID_TRANSACTION_TIMEOUT: e(50),
+  CONCURRENT_TRANSACTIONS: retriable(51),
+  TRANSACTION_COORDINATOR_FENCED: e(52),
+  TRANSACTIONAL_ID_AUTHORIZATION_FAILED: e(53),
+  SECURITY_DISABLED: e(54),
+  OPERATION_NOT_ATTEMPTED: e(55),
+  KAFKA_STORAGE_ERROR: retriable(56),
+  LOG_DIR_NOT_FOUND: e(57),
+  SASL_AUTHENTICATION_FAILED: e(58),
+  UNKNOWN_PRODUCER_ID: e(59),
+  REASSIGNMENT_IN_PROGRESS: e(60),
+  DELEGATION_TOKEN_AUTH_DISABLED: e(61),
+  DELEGATION_TOKEN_NOT_FOUND: e(62),
+  DELEGATION_TOKEN_OWNER_MISMATCH: e(63),
+  DELEGATION_TOKEN_REQUEST_NOT_ALLOWED: e(64),
+  DELEGATION_TOKEN_AUTHORIZATION_FAILED: e(65),
+  DELEGATION_TOKEN_EXPIRED: e(66),
+  INVALID_PRINCIPAL_TYPE: e(67),
+  NON_EMPTY_GROUP: e(68),
+  GROUP_ID_NOT_FOUND: e(69),
+  FETCH_SESSION_ID_NOT_FOUND: retriable(70),
+  INVALID_FETCH_SESSION_EPOCH: retriable(71),
+  LISTENER_NOT_FOUND: retriable(72),
+  TOPIC_DELETION_DISABLED: e(73),
+  FENCED_LEADER_EPOCH: retriable(74),
+  UNKNOWN_LEADER_EPOCH: retriable(75),
+  UNSUPPORTED_COMPRESSION_TYPE: e(76),
+  STALE_BROKER_EPOCH: e(77),
+  OFFSET_NOT_AVAILABLE: retriable(78),
+  MEMBER_ID_REQUIRED: e(79),
+  PREFERRED_LEADER_NOT_AVAILABLE: retriable(80),
+  GROUP_MAX_SIZE_REACHED: e(81),
+  FENCED_INSTANCE_ID: e(82),
+  ELIGIBLE_LEADERS_NOT_AVAILABLE: retriable(83),
+  ELECTION_NOT_NEEDED: retriable(84),
+  NO_REASSIGNMENT_IN_PROGRESS: e(85),
+  GROUP_SUBSCRIBED_TO_TOPIC: e(86),
+  INVALID_RECORD: e(87),
+  UNSTABLE_OFFSET_COMMIT: retriable(88),
+  THROTTLING_QUOTA_EXCEEDED: retriable(89),
+  PRODUCER_FENCED: e(90),
+  RESOURCE_NOT_FOUND: e(91),
+  DUPLICATE_RESOURCE: e(92),
+  UNACCEPTABLE_CREDENTIAL: e(93),
+  INCONSISTENT_VOTER_SET: e(94),
+  INVALID_UPDATE_VERSION: e(95),
+  FEATURE_UPDATE_FAILED: e(96),
+  PRINCIPAL_DESERIALIZATION_FAILURE: e(97),
+  SNAPSHOT_NOT_FOUND: e(98),
+  POSITION_OUT_OF_RANGE: e(99),
+  UNKNOWN_TOPIC_ID: retriable(100),
+  DUPLICATE_BROKER_REGISTRATION: e(101),
+  BROKER_ID_NOT_REGISTERED: e(102),
+  INCONSISTENT_TOPIC_ID: retriable(103),
+  INCONSISTENT_CLUSTER_ID: e(104),
+  TRANSACTIONAL_ID_NOT_FOUND: e(105),
+  FETCH_SESSION_TOPIC_ID_ERROR: retriable(106),
+  INELIGIBLE_REPLICA: e(107),
+  NEW_LEADER_ELECTED: e(108),
+  OFFSET_MOVED_TO_TIERED_STORAGE: e(109),
+  FENCED_MEMBER_EPOCH: e(110),
+  UNRELEASED_INSTANCE_ID: e(111),
+  UNSUPPORTED_ASSIGNOR: e(112),
+  STALE_MEMBER_EPOCH: e(113),
+  MISMATCHED_ENDPOINT_TYPE: e(114),
+  UNSUPPORTED_ENDPOINT_TYPE: e(115),
+  UNKNOWN_CONTROLLER_ID: e(116),
+  UNKNOWN_SUBSCRIPTION_ID: e(117),
+  TELEMETRY_TOO_LARGE: e(118),
+  INVALID_REGISTRATION: e(119),
+  TRANSACTION_ABORTABLE: e(120),
+  INVALID_RECORD_STATE: e(121),
+  SHARE_SESSION_NOT_FOUND: retriable(122),
+  INVALID_SHARE_SESSION_EPOCH: retriable(123),
+  FENCED_STATE_EPOCH: e(124),
+  INVALID_VOTER_KEY: e(125),
+  DUPLICATE_VOTER: e(126),
+  VOTER_NOT_FOUND: e(127),
+  INVALID_REGULAR_EXPRESSION: e(128),
+  REBOOTSTRAP_REQUIRED: e(129),
+  STREAMS_INVALID_TOPOLOGY: e(130),
+  STREAMS_INVALID_TOPOLOGY_EPOCH: e(131),
+  STREAMS_TOPOLOGY_FENCED: e(132),
+  SHARE_SESSION_LIMIT_REACHED: retriable(133),
+} as const satisfies Record<string, KafkaErrorInfo>;
+
+export type KafkaErrorName = keyof typeof KAFKA_ERRORS;
+
+/** Codes by name: `KafkaError.NOT_COORDINATOR`. */
+export const KafkaError: { readonly [name in KafkaErrorName]: number } = Object.fromEntries(
+  Object.entries(KAFKA_ERRORS).map(([name, { code }]) => [name, code]),
+) as { [name in KafkaErrorName]: number };
+
+const NAMES: ReadonlyMap<number, KafkaErrorName> = new Map(
+  (Object.keys(KAFKA_ERRORS) as KafkaErrorName[]).map((name) => [KAFKA_ERRORS[name].code, name]),
+);
+
+/** The name of a code, for logs and messages; the number itself if we have never heard of it. */
+export function kafkaErrorName(code: number): string {
+  return NAMES.get(code) ?? String(code);
+}
+
+/** Whether Kafka's clients retry on this code. */
+export function isRetriable(code: number): boolean {
+  const name = NAMES.get(code);
+  return name !== undefined && KAFKA_ERRORS[name].retriable;
+}
