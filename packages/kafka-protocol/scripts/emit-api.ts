@@ -55,14 +55,14 @@ function emitMessage(api: Api, message: Struct, recordsType: string): string[] {
   out.push(
     `/** @throws ProtocolError unless the reader holds exactly one ${message.name} of a served version (${min}-${max}) */
 export function decode${message.name}(r: Reader, version: number): ${message.name} {
-  if (version < ${min} || version > ${max}) refuseVersion('${message.name}', version);
+  if (!(version >= ${min} && version <= ${max})) refuseVersion('${message.name}', version);
   const m = read${message.name}(r, version);
   r.expectEnd();
   return m;
 }`,
     `/** @throws ProtocolError when a value does not fit the version (${min}-${max}) */
 export function encode${message.name}(w: Writer, m: ${message.name}, version: number): void {
-  if (version < ${min} || version > ${max}) refuseVersion('${message.name}', version);
+  if (!(version >= ${min} && version <= ${max})) refuseVersion('${message.name}', version);
   write${message.name}(w, m, version);
 }`,
   );
@@ -386,7 +386,7 @@ function writeField(context: Context, field: Field, version: number): string {
     return `w.${method(type.name, isCompact, isNullable)}(${value});`;
   }
   if (type.kind === 'struct') return `write${type.struct.name}(w, ${value}, version);`;
-  const inline = field.versions;
+  const inline = sameNullability(field, version);
   const elementType = tsType(context, type.element);
   const byForm = (compact: string, classic: string): string =>
     field.tag !== undefined ? compact : statementBy(inline, (v) => (v >= context.api.flexible ? compact : classic));
@@ -399,6 +399,15 @@ ${indent(byForm('w.uvarint(0);', 'w.i32(-1);'))}
 } else {
 ${indent(`${count}\n${loop}`)}
 }`;
+}
+
+/** The versions around `version` in which the field is in line and may, or may not, be null just as there. */
+function sameNullability(field: Field, version: number): VersionRange {
+  const isNullable = within(field.nullable, version);
+  let { min, max } = { min: version, max: version };
+  while (min > field.versions.min && within(field.nullable, min - 1) === isNullable) min--;
+  while (max < field.versions.max && within(field.nullable, max + 1) === isNullable) max++;
+  return { min, max };
 }
 
 function refuse(context: Context, field: Field): string {

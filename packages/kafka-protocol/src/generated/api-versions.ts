@@ -23,7 +23,7 @@ export function makeApiVersionsRequest(fields: Partial<ApiVersionsRequest> = {})
 
 /** @throws ProtocolError unless the reader holds exactly one ApiVersionsRequest of a served version (0-4) */
 export function decodeApiVersionsRequest(r: Reader, version: number): ApiVersionsRequest {
-  if (version < 0 || version > 4) refuseVersion('ApiVersionsRequest', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('ApiVersionsRequest', version);
   const m = readApiVersionsRequest(r, version);
   r.expectEnd();
   return m;
@@ -31,7 +31,7 @@ export function decodeApiVersionsRequest(r: Reader, version: number): ApiVersion
 
 /** @throws ProtocolError when a value does not fit the version (0-4) */
 export function encodeApiVersionsRequest(w: Writer, m: ApiVersionsRequest, version: number): void {
-  if (version < 0 || version > 4) refuseVersion('ApiVersionsRequest', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('ApiVersionsRequest', version);
   writeApiVersionsRequest(w, m, version);
 }
 
@@ -147,7 +147,7 @@ export function makeApiVersionsResponseFinalizedFeature(fields: Partial<ApiVersi
 
 /** @throws ProtocolError unless the reader holds exactly one ApiVersionsResponse of a served version (0-4) */
 export function decodeApiVersionsResponse(r: Reader, version: number): ApiVersionsResponse {
-  if (version < 0 || version > 4) refuseVersion('ApiVersionsResponse', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('ApiVersionsResponse', version);
   const m = readApiVersionsResponse(r, version);
   r.expectEnd();
   return m;
@@ -155,7 +155,7 @@ export function decodeApiVersionsResponse(r: Reader, version: number): ApiVersio
 
 /** @throws ProtocolError when a value does not fit the version (0-4) */
 export function encodeApiVersionsResponse(w: Writer, m: ApiVersionsResponse, version: number): void {
-  if (version < 0 || version > 4) refuseVersion('ApiVersionsResponse', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('ApiVersionsResponse', version);
   writeApiVersionsResponse(w, m, version);
 }
 

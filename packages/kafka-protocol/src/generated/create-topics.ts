@@ -80,7 +80,7 @@ export function makeCreateTopicsRequestConfig(fields: Partial<CreateTopicsReques
 
 /** @throws ProtocolError unless the reader holds exactly one CreateTopicsRequest of a served version (2-7) */
 export function decodeCreateTopicsRequest(r: Reader, version: number): CreateTopicsRequest {
-  if (version < 2 || version > 7) refuseVersion('CreateTopicsRequest', version);
+  if (!(version >= 2 && version <= 7)) refuseVersion('CreateTopicsRequest', version);
   const m = readCreateTopicsRequest(r, version);
   r.expectEnd();
   return m;
@@ -88,7 +88,7 @@ export function decodeCreateTopicsRequest(r: Reader, version: number): CreateTop
 
 /** @throws ProtocolError when a value does not fit the version (2-7) */
 export function encodeCreateTopicsRequest(w: Writer, m: CreateTopicsRequest, version: number): void {
-  if (version < 2 || version > 7) refuseVersion('CreateTopicsRequest', version);
+  if (!(version >= 2 && version <= 7)) refuseVersion('CreateTopicsRequest', version);
   writeCreateTopicsRequest(w, m, version);
 }
 
@@ -290,7 +290,7 @@ export function makeCreateTopicsResponseConfig(fields: Partial<CreateTopicsRespo
 
 /** @throws ProtocolError unless the reader holds exactly one CreateTopicsResponse of a served version (2-7) */
 export function decodeCreateTopicsResponse(r: Reader, version: number): CreateTopicsResponse {
-  if (version < 2 || version > 7) refuseVersion('CreateTopicsResponse', version);
+  if (!(version >= 2 && version <= 7)) refuseVersion('CreateTopicsResponse', version);
   const m = readCreateTopicsResponse(r, version);
   r.expectEnd();
   return m;
@@ -298,7 +298,7 @@ export function decodeCreateTopicsResponse(r: Reader, version: number): CreateTo
 
 /** @throws ProtocolError when a value does not fit the version (2-7) */
 export function encodeCreateTopicsResponse(w: Writer, m: CreateTopicsResponse, version: number): void {
-  if (version < 2 || version > 7) refuseVersion('CreateTopicsResponse', version);
+  if (!(version >= 2 && version <= 7)) refuseVersion('CreateTopicsResponse', version);
   writeCreateTopicsResponse(w, m, version);
 }
 

@@ -53,7 +53,7 @@ export function makeDeleteRecordsRequestPartition(fields: Partial<DeleteRecordsR
 
 /** @throws ProtocolError unless the reader holds exactly one DeleteRecordsRequest of a served version (0-2) */
 export function decodeDeleteRecordsRequest(r: Reader, version: number): DeleteRecordsRequest {
-  if (version < 0 || version > 2) refuseVersion('DeleteRecordsRequest', version);
+  if (!(version >= 0 && version <= 2)) refuseVersion('DeleteRecordsRequest', version);
   const m = readDeleteRecordsRequest(r, version);
   r.expectEnd();
   return m;
@@ -61,7 +61,7 @@ export function decodeDeleteRecordsRequest(r: Reader, version: number): DeleteRe
 
 /** @throws ProtocolError when a value does not fit the version (0-2) */
 export function encodeDeleteRecordsRequest(w: Writer, m: DeleteRecordsRequest, version: number): void {
-  if (version < 0 || version > 2) refuseVersion('DeleteRecordsRequest', version);
+  if (!(version >= 0 && version <= 2)) refuseVersion('DeleteRecordsRequest', version);
   writeDeleteRecordsRequest(w, m, version);
 }
 
@@ -186,7 +186,7 @@ export function makeDeleteRecordsResponsePartition(fields: Partial<DeleteRecords
 
 /** @throws ProtocolError unless the reader holds exactly one DeleteRecordsResponse of a served version (0-2) */
 export function decodeDeleteRecordsResponse(r: Reader, version: number): DeleteRecordsResponse {
-  if (version < 0 || version > 2) refuseVersion('DeleteRecordsResponse', version);
+  if (!(version >= 0 && version <= 2)) refuseVersion('DeleteRecordsResponse', version);
   const m = readDeleteRecordsResponse(r, version);
   r.expectEnd();
   return m;
@@ -194,7 +194,7 @@ export function decodeDeleteRecordsResponse(r: Reader, version: number): DeleteR
 
 /** @throws ProtocolError when a value does not fit the version (0-2) */
 export function encodeDeleteRecordsResponse(w: Writer, m: DeleteRecordsResponse, version: number): void {
-  if (version < 0 || version > 2) refuseVersion('DeleteRecordsResponse', version);
+  if (!(version >= 0 && version <= 2)) refuseVersion('DeleteRecordsResponse', version);
   writeDeleteRecordsResponse(w, m, version);
 }
 

@@ -44,7 +44,7 @@ export function makeDeleteTopicsRequestTopic(fields: Partial<DeleteTopicsRequest
 
 /** @throws ProtocolError unless the reader holds exactly one DeleteTopicsRequest of a served version (1-6) */
 export function decodeDeleteTopicsRequest(r: Reader, version: number): DeleteTopicsRequest {
-  if (version < 1 || version > 6) refuseVersion('DeleteTopicsRequest', version);
+  if (!(version >= 1 && version <= 6)) refuseVersion('DeleteTopicsRequest', version);
   const m = readDeleteTopicsRequest(r, version);
   r.expectEnd();
   return m;
@@ -52,7 +52,7 @@ export function decodeDeleteTopicsRequest(r: Reader, version: number): DeleteTop
 
 /** @throws ProtocolError when a value does not fit the version (1-6) */
 export function encodeDeleteTopicsRequest(w: Writer, m: DeleteTopicsRequest, version: number): void {
-  if (version < 1 || version > 6) refuseVersion('DeleteTopicsRequest', version);
+  if (!(version >= 1 && version <= 6)) refuseVersion('DeleteTopicsRequest', version);
   writeDeleteTopicsRequest(w, m, version);
 }
 
@@ -150,7 +150,7 @@ export function makeDeleteTopicsResponseTopic(fields: Partial<DeleteTopicsRespon
 
 /** @throws ProtocolError unless the reader holds exactly one DeleteTopicsResponse of a served version (1-6) */
 export function decodeDeleteTopicsResponse(r: Reader, version: number): DeleteTopicsResponse {
-  if (version < 1 || version > 6) refuseVersion('DeleteTopicsResponse', version);
+  if (!(version >= 1 && version <= 6)) refuseVersion('DeleteTopicsResponse', version);
   const m = readDeleteTopicsResponse(r, version);
   r.expectEnd();
   return m;
@@ -158,7 +158,7 @@ export function decodeDeleteTopicsResponse(r: Reader, version: number): DeleteTo
 
 /** @throws ProtocolError when a value does not fit the version (1-6) */
 export function encodeDeleteTopicsResponse(w: Writer, m: DeleteTopicsResponse, version: number): void {
-  if (version < 1 || version > 6) refuseVersion('DeleteTopicsResponse', version);
+  if (!(version >= 1 && version <= 6)) refuseVersion('DeleteTopicsResponse', version);
   writeDeleteTopicsResponse(w, m, version);
 }
 

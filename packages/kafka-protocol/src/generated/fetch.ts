@@ -136,7 +136,7 @@ export function makeFetchRequestForgottenTopic(fields: Partial<FetchRequestForgo
 
 /** @throws ProtocolError unless the reader holds exactly one FetchRequest of a served version (4-16) */
 export function decodeFetchRequest(r: Reader, version: number): FetchRequest {
-  if (version < 4 || version > 16) refuseVersion('FetchRequest', version);
+  if (!(version >= 4 && version <= 16)) refuseVersion('FetchRequest', version);
   const m = readFetchRequest(r, version);
   r.expectEnd();
   return m;
@@ -144,7 +144,7 @@ export function decodeFetchRequest(r: Reader, version: number): FetchRequest {
 
 /** @throws ProtocolError when a value does not fit the version (4-16) */
 export function encodeFetchRequest(w: Writer, m: FetchRequest, version: number): void {
-  if (version < 4 || version > 16) refuseVersion('FetchRequest', version);
+  if (!(version >= 4 && version <= 16)) refuseVersion('FetchRequest', version);
   writeFetchRequest(w, m, version);
 }
 
@@ -547,7 +547,7 @@ export function makeFetchResponseNodeEndpoint(fields: Partial<FetchResponseNodeE
 
 /** @throws ProtocolError unless the reader holds exactly one FetchResponse of a served version (4-16) */
 export function decodeFetchResponse(r: Reader, version: number): FetchResponse {
-  if (version < 4 || version > 16) refuseVersion('FetchResponse', version);
+  if (!(version >= 4 && version <= 16)) refuseVersion('FetchResponse', version);
   const m = readFetchResponse(r, version);
   r.expectEnd();
   return m;
@@ -555,7 +555,7 @@ export function decodeFetchResponse(r: Reader, version: number): FetchResponse {
 
 /** @throws ProtocolError when a value does not fit the version (4-16) */
 export function encodeFetchResponse(w: Writer, m: FetchResponse, version: number): void {
-  if (version < 4 || version > 16) refuseVersion('FetchResponse', version);
+  if (!(version >= 4 && version <= 16)) refuseVersion('FetchResponse', version);
   writeFetchResponse(w, m, version);
 }
 

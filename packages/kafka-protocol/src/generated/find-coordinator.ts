@@ -26,7 +26,7 @@ export function makeFindCoordinatorRequest(fields: Partial<FindCoordinatorReques
 
 /** @throws ProtocolError unless the reader holds exactly one FindCoordinatorRequest of a served version (0-6) */
 export function decodeFindCoordinatorRequest(r: Reader, version: number): FindCoordinatorRequest {
-  if (version < 0 || version > 6) refuseVersion('FindCoordinatorRequest', version);
+  if (!(version >= 0 && version <= 6)) refuseVersion('FindCoordinatorRequest', version);
   const m = readFindCoordinatorRequest(r, version);
   r.expectEnd();
   return m;
@@ -34,7 +34,7 @@ export function decodeFindCoordinatorRequest(r: Reader, version: number): FindCo
 
 /** @throws ProtocolError when a value does not fit the version (0-6) */
 export function encodeFindCoordinatorRequest(w: Writer, m: FindCoordinatorRequest, version: number): void {
-  if (version < 0 || version > 6) refuseVersion('FindCoordinatorRequest', version);
+  if (!(version >= 0 && version <= 6)) refuseVersion('FindCoordinatorRequest', version);
   writeFindCoordinatorRequest(w, m, version);
 }
 
@@ -138,7 +138,7 @@ export function makeFindCoordinatorResponseCoordinator(fields: Partial<FindCoord
 
 /** @throws ProtocolError unless the reader holds exactly one FindCoordinatorResponse of a served version (0-6) */
 export function decodeFindCoordinatorResponse(r: Reader, version: number): FindCoordinatorResponse {
-  if (version < 0 || version > 6) refuseVersion('FindCoordinatorResponse', version);
+  if (!(version >= 0 && version <= 6)) refuseVersion('FindCoordinatorResponse', version);
   const m = readFindCoordinatorResponse(r, version);
   r.expectEnd();
   return m;
@@ -146,7 +146,7 @@ export function decodeFindCoordinatorResponse(r: Reader, version: number): FindC
 
 /** @throws ProtocolError when a value does not fit the version (0-6) */
 export function encodeFindCoordinatorResponse(w: Writer, m: FindCoordinatorResponse, version: number): void {
-  if (version < 0 || version > 6) refuseVersion('FindCoordinatorResponse', version);
+  if (!(version >= 0 && version <= 6)) refuseVersion('FindCoordinatorResponse', version);
   writeFindCoordinatorResponse(w, m, version);
 }
 

@@ -26,7 +26,7 @@ export function makeHeartbeatRequest(fields: Partial<HeartbeatRequest> = {}): He
 
 /** @throws ProtocolError unless the reader holds exactly one HeartbeatRequest of a served version (0-4) */
 export function decodeHeartbeatRequest(r: Reader, version: number): HeartbeatRequest {
-  if (version < 0 || version > 4) refuseVersion('HeartbeatRequest', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('HeartbeatRequest', version);
   const m = readHeartbeatRequest(r, version);
   r.expectEnd();
   return m;
@@ -34,7 +34,7 @@ export function decodeHeartbeatRequest(r: Reader, version: number): HeartbeatReq
 
 /** @throws ProtocolError when a value does not fit the version (0-4) */
 export function encodeHeartbeatRequest(w: Writer, m: HeartbeatRequest, version: number): void {
-  if (version < 0 || version > 4) refuseVersion('HeartbeatRequest', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('HeartbeatRequest', version);
   writeHeartbeatRequest(w, m, version);
 }
 
@@ -90,7 +90,7 @@ export function makeHeartbeatResponse(fields: Partial<HeartbeatResponse> = {}): 
 
 /** @throws ProtocolError unless the reader holds exactly one HeartbeatResponse of a served version (0-4) */
 export function decodeHeartbeatResponse(r: Reader, version: number): HeartbeatResponse {
-  if (version < 0 || version > 4) refuseVersion('HeartbeatResponse', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('HeartbeatResponse', version);
   const m = readHeartbeatResponse(r, version);
   r.expectEnd();
   return m;
@@ -98,7 +98,7 @@ export function decodeHeartbeatResponse(r: Reader, version: number): HeartbeatRe
 
 /** @throws ProtocolError when a value does not fit the version (0-4) */
 export function encodeHeartbeatResponse(w: Writer, m: HeartbeatResponse, version: number): void {
-  if (version < 0 || version > 4) refuseVersion('HeartbeatResponse', version);
+  if (!(version >= 0 && version <= 4)) refuseVersion('HeartbeatResponse', version);
   writeHeartbeatResponse(w, m, version);
 }
 

@@ -27,7 +27,7 @@ export function makeInitProducerIdRequest(fields: Partial<InitProducerIdRequest>
 
 /** @throws ProtocolError unless the reader holds exactly one InitProducerIdRequest of a served version (0-5) */
 export function decodeInitProducerIdRequest(r: Reader, version: number): InitProducerIdRequest {
-  if (version < 0 || version > 5) refuseVersion('InitProducerIdRequest', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('InitProducerIdRequest', version);
   const m = readInitProducerIdRequest(r, version);
   r.expectEnd();
   return m;
@@ -35,7 +35,7 @@ export function decodeInitProducerIdRequest(r: Reader, version: number): InitPro
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */
 export function encodeInitProducerIdRequest(w: Writer, m: InitProducerIdRequest, version: number): void {
-  if (version < 0 || version > 5) refuseVersion('InitProducerIdRequest', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('InitProducerIdRequest', version);
   writeInitProducerIdRequest(w, m, version);
 }
 
@@ -92,7 +92,7 @@ export function makeInitProducerIdResponse(fields: Partial<InitProducerIdRespons
 
 /** @throws ProtocolError unless the reader holds exactly one InitProducerIdResponse of a served version (0-5) */
 export function decodeInitProducerIdResponse(r: Reader, version: number): InitProducerIdResponse {
-  if (version < 0 || version > 5) refuseVersion('InitProducerIdResponse', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('InitProducerIdResponse', version);
   const m = readInitProducerIdResponse(r, version);
   r.expectEnd();
   return m;
@@ -100,7 +100,7 @@ export function decodeInitProducerIdResponse(r: Reader, version: number): InitPr
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */
 export function encodeInitProducerIdResponse(w: Writer, m: InitProducerIdResponse, version: number): void {
-  if (version < 0 || version > 5) refuseVersion('InitProducerIdResponse', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('InitProducerIdResponse', version);
   writeInitProducerIdResponse(w, m, version);
 }
 

@@ -54,7 +54,7 @@ export function makeJoinGroupRequestProtocol(fields: Partial<JoinGroupRequestPro
 
 /** @throws ProtocolError unless the reader holds exactly one JoinGroupRequest of a served version (0-9) */
 export function decodeJoinGroupRequest(r: Reader, version: number): JoinGroupRequest {
-  if (version < 0 || version > 9) refuseVersion('JoinGroupRequest', version);
+  if (!(version >= 0 && version <= 9)) refuseVersion('JoinGroupRequest', version);
   const m = readJoinGroupRequest(r, version);
   r.expectEnd();
   return m;
@@ -62,7 +62,7 @@ export function decodeJoinGroupRequest(r: Reader, version: number): JoinGroupReq
 
 /** @throws ProtocolError when a value does not fit the version (0-9) */
 export function encodeJoinGroupRequest(w: Writer, m: JoinGroupRequest, version: number): void {
-  if (version < 0 || version > 9) refuseVersion('JoinGroupRequest', version);
+  if (!(version >= 0 && version <= 9)) refuseVersion('JoinGroupRequest', version);
   writeJoinGroupRequest(w, m, version);
 }
 
@@ -202,7 +202,7 @@ export function makeJoinGroupResponseMember(fields: Partial<JoinGroupResponseMem
 
 /** @throws ProtocolError unless the reader holds exactly one JoinGroupResponse of a served version (0-9) */
 export function decodeJoinGroupResponse(r: Reader, version: number): JoinGroupResponse {
-  if (version < 0 || version > 9) refuseVersion('JoinGroupResponse', version);
+  if (!(version >= 0 && version <= 9)) refuseVersion('JoinGroupResponse', version);
   const m = readJoinGroupResponse(r, version);
   r.expectEnd();
   return m;
@@ -210,7 +210,7 @@ export function decodeJoinGroupResponse(r: Reader, version: number): JoinGroupRe
 
 /** @throws ProtocolError when a value does not fit the version (0-9) */
 export function encodeJoinGroupResponse(w: Writer, m: JoinGroupResponse, version: number): void {
-  if (version < 0 || version > 9) refuseVersion('JoinGroupResponse', version);
+  if (!(version >= 0 && version <= 9)) refuseVersion('JoinGroupResponse', version);
   writeJoinGroupResponse(w, m, version);
 }
 

@@ -46,7 +46,7 @@ export function makeLeaveGroupRequestMember(fields: Partial<LeaveGroupRequestMem
 
 /** @throws ProtocolError unless the reader holds exactly one LeaveGroupRequest of a served version (0-5) */
 export function decodeLeaveGroupRequest(r: Reader, version: number): LeaveGroupRequest {
-  if (version < 0 || version > 5) refuseVersion('LeaveGroupRequest', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('LeaveGroupRequest', version);
   const m = readLeaveGroupRequest(r, version);
   r.expectEnd();
   return m;
@@ -54,7 +54,7 @@ export function decodeLeaveGroupRequest(r: Reader, version: number): LeaveGroupR
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */
 export function encodeLeaveGroupRequest(w: Writer, m: LeaveGroupRequest, version: number): void {
-  if (version < 0 || version > 5) refuseVersion('LeaveGroupRequest', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('LeaveGroupRequest', version);
   writeLeaveGroupRequest(w, m, version);
 }
 
@@ -165,7 +165,7 @@ export function makeLeaveGroupResponseMember(fields: Partial<LeaveGroupResponseM
 
 /** @throws ProtocolError unless the reader holds exactly one LeaveGroupResponse of a served version (0-5) */
 export function decodeLeaveGroupResponse(r: Reader, version: number): LeaveGroupResponse {
-  if (version < 0 || version > 5) refuseVersion('LeaveGroupResponse', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('LeaveGroupResponse', version);
   const m = readLeaveGroupResponse(r, version);
   r.expectEnd();
   return m;
@@ -173,7 +173,7 @@ export function decodeLeaveGroupResponse(r: Reader, version: number): LeaveGroup
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */
 export function encodeLeaveGroupResponse(w: Writer, m: LeaveGroupResponse, version: number): void {
-  if (version < 0 || version > 5) refuseVersion('LeaveGroupResponse', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('LeaveGroupResponse', version);
   writeLeaveGroupResponse(w, m, version);
 }
 

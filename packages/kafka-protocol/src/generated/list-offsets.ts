@@ -61,7 +61,7 @@ export function makeListOffsetsRequestPartition(fields: Partial<ListOffsetsReque
 
 /** @throws ProtocolError unless the reader holds exactly one ListOffsetsRequest of a served version (1-9) */
 export function decodeListOffsetsRequest(r: Reader, version: number): ListOffsetsRequest {
-  if (version < 1 || version > 9) refuseVersion('ListOffsetsRequest', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('ListOffsetsRequest', version);
   const m = readListOffsetsRequest(r, version);
   r.expectEnd();
   return m;
@@ -69,7 +69,7 @@ export function decodeListOffsetsRequest(r: Reader, version: number): ListOffset
 
 /** @throws ProtocolError when a value does not fit the version (1-9) */
 export function encodeListOffsetsRequest(w: Writer, m: ListOffsetsRequest, version: number): void {
-  if (version < 1 || version > 9) refuseVersion('ListOffsetsRequest', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('ListOffsetsRequest', version);
   writeListOffsetsRequest(w, m, version);
 }
 
@@ -210,7 +210,7 @@ export function makeListOffsetsResponsePartition(fields: Partial<ListOffsetsResp
 
 /** @throws ProtocolError unless the reader holds exactly one ListOffsetsResponse of a served version (1-9) */
 export function decodeListOffsetsResponse(r: Reader, version: number): ListOffsetsResponse {
-  if (version < 1 || version > 9) refuseVersion('ListOffsetsResponse', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('ListOffsetsResponse', version);
   const m = readListOffsetsResponse(r, version);
   r.expectEnd();
   return m;
@@ -218,7 +218,7 @@ export function decodeListOffsetsResponse(r: Reader, version: number): ListOffse
 
 /** @throws ProtocolError when a value does not fit the version (1-9) */
 export function encodeListOffsetsResponse(w: Writer, m: ListOffsetsResponse, version: number): void {
-  if (version < 1 || version > 9) refuseVersion('ListOffsetsResponse', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('ListOffsetsResponse', version);
   writeListOffsetsResponse(w, m, version);
 }
 

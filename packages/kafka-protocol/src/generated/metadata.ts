@@ -47,7 +47,7 @@ export function makeMetadataRequestTopic(fields: Partial<MetadataRequestTopic> =
 
 /** @throws ProtocolError unless the reader holds exactly one MetadataRequest of a served version (0-13) */
 export function decodeMetadataRequest(r: Reader, version: number): MetadataRequest {
-  if (version < 0 || version > 13) refuseVersion('MetadataRequest', version);
+  if (!(version >= 0 && version <= 13)) refuseVersion('MetadataRequest', version);
   const m = readMetadataRequest(r, version);
   r.expectEnd();
   return m;
@@ -55,7 +55,7 @@ export function decodeMetadataRequest(r: Reader, version: number): MetadataReque
 
 /** @throws ProtocolError when a value does not fit the version (0-13) */
 export function encodeMetadataRequest(w: Writer, m: MetadataRequest, version: number): void {
-  if (version < 0 || version > 13) refuseVersion('MetadataRequest', version);
+  if (!(version >= 0 && version <= 13)) refuseVersion('MetadataRequest', version);
   writeMetadataRequest(w, m, version);
 }
 
@@ -92,11 +92,7 @@ function writeMetadataRequest(w: Writer, m: MetadataRequest, version: number): v
     }
   } else {
     const list = notNull(m.topics, 'MetadataRequest', 'topics', version);
-    if (version >= 9) {
-      w.compactArrayLength(list.length);
-    } else {
-      w.i32(list.length);
-    }
+    w.i32(list.length);
     for (let i = 0; i < list.length; i++) writeMetadataRequestTopic(w, list[i] as MetadataRequestTopic, version);
   }
   if (version >= 4) {
@@ -254,7 +250,7 @@ export function makeMetadataResponsePartition(fields: Partial<MetadataResponsePa
 
 /** @throws ProtocolError unless the reader holds exactly one MetadataResponse of a served version (0-13) */
 export function decodeMetadataResponse(r: Reader, version: number): MetadataResponse {
-  if (version < 0 || version > 13) refuseVersion('MetadataResponse', version);
+  if (!(version >= 0 && version <= 13)) refuseVersion('MetadataResponse', version);
   const m = readMetadataResponse(r, version);
   r.expectEnd();
   return m;
@@ -262,7 +258,7 @@ export function decodeMetadataResponse(r: Reader, version: number): MetadataResp
 
 /** @throws ProtocolError when a value does not fit the version (0-13) */
 export function encodeMetadataResponse(w: Writer, m: MetadataResponse, version: number): void {
-  if (version < 0 || version > 13) refuseVersion('MetadataResponse', version);
+  if (!(version >= 0 && version <= 13)) refuseVersion('MetadataResponse', version);
   writeMetadataResponse(w, m, version);
 }
 

@@ -68,7 +68,7 @@ export function makeOffsetCommitRequestPartition(fields: Partial<OffsetCommitReq
 
 /** @throws ProtocolError unless the reader holds exactly one OffsetCommitRequest of a served version (2-9) */
 export function decodeOffsetCommitRequest(r: Reader, version: number): OffsetCommitRequest {
-  if (version < 2 || version > 9) refuseVersion('OffsetCommitRequest', version);
+  if (!(version >= 2 && version <= 9)) refuseVersion('OffsetCommitRequest', version);
   const m = readOffsetCommitRequest(r, version);
   r.expectEnd();
   return m;
@@ -76,7 +76,7 @@ export function decodeOffsetCommitRequest(r: Reader, version: number): OffsetCom
 
 /** @throws ProtocolError when a value does not fit the version (2-9) */
 export function encodeOffsetCommitRequest(w: Writer, m: OffsetCommitRequest, version: number): void {
-  if (version < 2 || version > 9) refuseVersion('OffsetCommitRequest', version);
+  if (!(version >= 2 && version <= 9)) refuseVersion('OffsetCommitRequest', version);
   writeOffsetCommitRequest(w, m, version);
 }
 
@@ -234,7 +234,7 @@ export function makeOffsetCommitResponsePartition(fields: Partial<OffsetCommitRe
 
 /** @throws ProtocolError unless the reader holds exactly one OffsetCommitResponse of a served version (2-9) */
 export function decodeOffsetCommitResponse(r: Reader, version: number): OffsetCommitResponse {
-  if (version < 2 || version > 9) refuseVersion('OffsetCommitResponse', version);
+  if (!(version >= 2 && version <= 9)) refuseVersion('OffsetCommitResponse', version);
   const m = readOffsetCommitResponse(r, version);
   r.expectEnd();
   return m;
@@ -242,7 +242,7 @@ export function decodeOffsetCommitResponse(r: Reader, version: number): OffsetCo
 
 /** @throws ProtocolError when a value does not fit the version (2-9) */
 export function encodeOffsetCommitResponse(w: Writer, m: OffsetCommitResponse, version: number): void {
-  if (version < 2 || version > 9) refuseVersion('OffsetCommitResponse', version);
+  if (!(version >= 2 && version <= 9)) refuseVersion('OffsetCommitResponse', version);
   writeOffsetCommitResponse(w, m, version);
 }
 

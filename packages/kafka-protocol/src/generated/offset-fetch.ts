@@ -89,7 +89,7 @@ export function makeOffsetFetchRequestGroupTopic(fields: Partial<OffsetFetchRequ
 
 /** @throws ProtocolError unless the reader holds exactly one OffsetFetchRequest of a served version (1-9) */
 export function decodeOffsetFetchRequest(r: Reader, version: number): OffsetFetchRequest {
-  if (version < 1 || version > 9) refuseVersion('OffsetFetchRequest', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('OffsetFetchRequest', version);
   const m = readOffsetFetchRequest(r, version);
   r.expectEnd();
   return m;
@@ -97,7 +97,7 @@ export function decodeOffsetFetchRequest(r: Reader, version: number): OffsetFetc
 
 /** @throws ProtocolError when a value does not fit the version (1-9) */
 export function encodeOffsetFetchRequest(w: Writer, m: OffsetFetchRequest, version: number): void {
-  if (version < 1 || version > 9) refuseVersion('OffsetFetchRequest', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('OffsetFetchRequest', version);
   writeOffsetFetchRequest(w, m, version);
 }
 
@@ -145,11 +145,7 @@ function writeOffsetFetchRequest(w: Writer, m: OffsetFetchRequest, version: numb
     }
   } else {
     const list = notNull(m.topics, 'OffsetFetchRequest', 'topics', version);
-    if (version >= 6) {
-      w.compactArrayLength(list.length);
-    } else {
-      w.i32(list.length);
-    }
+    w.i32(list.length);
     for (let i = 0; i < list.length; i++) writeOffsetFetchRequestTopic(w, list[i] as OffsetFetchRequestTopic, version);
   }
   if (version >= 8) {
@@ -388,7 +384,7 @@ export function makeOffsetFetchResponseGroupPartition(fields: Partial<OffsetFetc
 
 /** @throws ProtocolError unless the reader holds exactly one OffsetFetchResponse of a served version (1-9) */
 export function decodeOffsetFetchResponse(r: Reader, version: number): OffsetFetchResponse {
-  if (version < 1 || version > 9) refuseVersion('OffsetFetchResponse', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('OffsetFetchResponse', version);
   const m = readOffsetFetchResponse(r, version);
   r.expectEnd();
   return m;
@@ -396,7 +392,7 @@ export function decodeOffsetFetchResponse(r: Reader, version: number): OffsetFet
 
 /** @throws ProtocolError when a value does not fit the version (1-9) */
 export function encodeOffsetFetchResponse(w: Writer, m: OffsetFetchResponse, version: number): void {
-  if (version < 1 || version > 9) refuseVersion('OffsetFetchResponse', version);
+  if (!(version >= 1 && version <= 9)) refuseVersion('OffsetFetchResponse', version);
   writeOffsetFetchResponse(w, m, version);
 }
 

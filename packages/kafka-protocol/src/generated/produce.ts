@@ -58,7 +58,7 @@ export function makeProduceRequestPartition(fields: Partial<ProduceRequestPartit
 
 /** @throws ProtocolError unless the reader holds exactly one ProduceRequest of a served version (3-12) */
 export function decodeProduceRequest(r: Reader, version: number): ProduceRequest {
-  if (version < 3 || version > 12) refuseVersion('ProduceRequest', version);
+  if (!(version >= 3 && version <= 12)) refuseVersion('ProduceRequest', version);
   const m = readProduceRequest(r, version);
   r.expectEnd();
   return m;
@@ -66,7 +66,7 @@ export function decodeProduceRequest(r: Reader, version: number): ProduceRequest
 
 /** @throws ProtocolError when a value does not fit the version (3-12) */
 export function encodeProduceRequest(w: Writer, m: ProduceRequest, version: number): void {
-  if (version < 3 || version > 12) refuseVersion('ProduceRequest', version);
+  if (!(version >= 3 && version <= 12)) refuseVersion('ProduceRequest', version);
   writeProduceRequest(w, m, version);
 }
 
@@ -281,7 +281,7 @@ export function makeProduceResponseNodeEndpoint(fields: Partial<ProduceResponseN
 
 /** @throws ProtocolError unless the reader holds exactly one ProduceResponse of a served version (3-12) */
 export function decodeProduceResponse(r: Reader, version: number): ProduceResponse {
-  if (version < 3 || version > 12) refuseVersion('ProduceResponse', version);
+  if (!(version >= 3 && version <= 12)) refuseVersion('ProduceResponse', version);
   const m = readProduceResponse(r, version);
   r.expectEnd();
   return m;
@@ -289,7 +289,7 @@ export function decodeProduceResponse(r: Reader, version: number): ProduceRespon
 
 /** @throws ProtocolError when a value does not fit the version (3-12) */
 export function encodeProduceResponse(w: Writer, m: ProduceResponse, version: number): void {
-  if (version < 3 || version > 12) refuseVersion('ProduceResponse', version);
+  if (!(version >= 3 && version <= 12)) refuseVersion('ProduceResponse', version);
   writeProduceResponse(w, m, version);
 }
 

@@ -50,7 +50,7 @@ export function makeSyncGroupRequestAssignment(fields: Partial<SyncGroupRequestA
 
 /** @throws ProtocolError unless the reader holds exactly one SyncGroupRequest of a served version (0-5) */
 export function decodeSyncGroupRequest(r: Reader, version: number): SyncGroupRequest {
-  if (version < 0 || version > 5) refuseVersion('SyncGroupRequest', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('SyncGroupRequest', version);
   const m = readSyncGroupRequest(r, version);
   r.expectEnd();
   return m;
@@ -58,7 +58,7 @@ export function decodeSyncGroupRequest(r: Reader, version: number): SyncGroupReq
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */
 export function encodeSyncGroupRequest(w: Writer, m: SyncGroupRequest, version: number): void {
-  if (version < 0 || version > 5) refuseVersion('SyncGroupRequest', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('SyncGroupRequest', version);
   writeSyncGroupRequest(w, m, version);
 }
 
@@ -165,7 +165,7 @@ export function makeSyncGroupResponse(fields: Partial<SyncGroupResponse> = {}): 
 
 /** @throws ProtocolError unless the reader holds exactly one SyncGroupResponse of a served version (0-5) */
 export function decodeSyncGroupResponse(r: Reader, version: number): SyncGroupResponse {
-  if (version < 0 || version > 5) refuseVersion('SyncGroupResponse', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('SyncGroupResponse', version);
   const m = readSyncGroupResponse(r, version);
   r.expectEnd();
   return m;
@@ -173,7 +173,7 @@ export function decodeSyncGroupResponse(r: Reader, version: number): SyncGroupRe
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */
 export function encodeSyncGroupResponse(w: Writer, m: SyncGroupResponse, version: number): void {
-  if (version < 0 || version > 5) refuseVersion('SyncGroupResponse', version);
+  if (!(version >= 0 && version <= 5)) refuseVersion('SyncGroupResponse', version);
   writeSyncGroupResponse(w, m, version);
 }
 
