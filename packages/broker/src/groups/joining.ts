@@ -214,8 +214,9 @@ function memberImage(id: string, request: JoinGroupRequest): MemberImage {
   };
 }
 
+/** Always positive, so that no deadline of a rebalance passes in the turn that sets it. */
 function rebalanceTimeoutOf(request: JoinGroupRequest): number {
-  return request.rebalanceTimeoutMs < 0 ? request.sessionTimeoutMs : request.rebalanceTimeoutMs;
+  return request.rebalanceTimeoutMs <= 0 ? request.sessionTimeoutMs : request.rebalanceTimeoutMs;
 }
 
 /** The first of each name counts; a second one would make the member vote and be counted twice. */

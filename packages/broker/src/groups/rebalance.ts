@@ -82,7 +82,7 @@ export class Rebalance<Token> {
     }
     if (!group.electJoinedLeader() && group.members.size > 0) {
       // Only absent static members are left. Wait for them, or for their sessions to end.
-      this.#deadlines.set(group.joinDeadline, turn.now + Math.max(group.rebalanceTimeoutMs(), 1));
+      this.#deadlines.set(group.joinDeadline, turn.now + group.rebalanceTimeoutMs());
       return;
     }
     const image = nextGeneration(group, turn.wallMs);

@@ -100,7 +100,11 @@ export class Bench {
   /** Lets time pass, ticking at every deadline on the way. */
   advance(ms: number): void {
     const end = this.now + ms;
-    for (let next = this.coordinator.nextDeadline(); next !== undefined && next <= end; next = this.coordinator.nextDeadline()) {
+    for (
+      let next = this.coordinator.nextDeadline();
+      next !== undefined && next <= end;
+      next = this.coordinator.nextDeadline()
+    ) {
       this.wallMs += next - this.now;
       this.now = next;
       this.take(this.coordinator.tick(this.now, this.wallMs));
@@ -175,7 +179,13 @@ export class Bench {
 
   commitAll(
     partitions: CommitOffsetsPartition[],
-    who: { memberId?: string; generation?: number; instanceId?: string | null; groupId?: string; retentionMs?: number } = {},
+    who: {
+      memberId?: string;
+      generation?: number;
+      instanceId?: string | null;
+      groupId?: string;
+      retentionMs?: number;
+    } = {},
   ): CommitOffsetsResponse {
     const to = new Asked<GroupResponse>();
     const request = {
@@ -184,11 +194,13 @@ export class Bench {
       memberId: who.memberId ?? '',
       instanceId: who.instanceId ?? null,
       retentionMs: who.retentionMs ?? null,
-      topics: partitions.map(({ topic = 't', topicId = TOPIC_ID, partition = 0, offset, leaderEpoch = -1, metadata = '' }) => ({
-        name: topic,
-        topicId,
-        partitions: [{ partition, offset, leaderEpoch, metadata }],
-      })),
+      topics: partitions.map(
+        ({ topic = 't', topicId = TOPIC_ID, partition = 0, offset, leaderEpoch = -1, metadata = '' }) => ({
+          name: topic,
+          topicId,
+          partitions: [{ partition, offset, leaderEpoch, metadata }],
+        }),
+      ),
     };
     this.take(this.coordinator.commitOffsets(request, to, this.now, this.wallMs));
     assert(to.answer.type === 'commitOffsets', 'a commit is answered at once');

@@ -77,7 +77,7 @@ export interface JoinGroupRequest {
   readonly clientId: string;
   readonly clientHost: string;
   readonly sessionTimeoutMs: number;
-  /** Negative (JoinGroup v0 has none): the session timeout is used. */
+  /** Not positive (JoinGroup v0 has none): the session timeout is used. */
   readonly rebalanceTimeoutMs: number;
   readonly protocolType: string;
   readonly protocols: readonly Protocol[];
