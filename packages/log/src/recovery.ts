@@ -1,0 +1,673 @@
+/**
+ * Recovery: from a folder to a shard that may serve (log.md G1, G2, G6-G10). Runs at every open; twice equals once.
+ *
+ *   1  the checkpoint gives the logs and what their segments hold
+ *   2  the commit files are scanned for frames, in the order of their headers          (scanFrames)
+ *   3  where do they end? broken above every durable LSN: cut; at or below: damage      (findEnd)
+ *   4  frames behind the checkpoint are applied, each at its position                   (apply)
+ *   5  what was only read is written again where it lies, and synced (G7)               (rewrite)
+ *   6  files that nothing names go; a new commit file begins; epochs of `os` logs rise
+ *
+ * Step 5 writes the very bytes that are there, in place: it needs no free space, so a server with a full disk can start,
+ * and a crash in the middle of it changes nothing.
+ */
+import { crc32c, HadronError } from '@hadron/base';
+import { type Checkpoint, emptyCheckpoint, readCheckpoint } from './checkpoint-file.ts';
+import { COMMIT_FILE_HEADER_BYTES, type CommitFileHeader, readCommitFileHeader, writeFully } from './commit-log.ts';
+import { SNAPSHOT_HEADER_BYTES, SNAPSHOT_MAGIC, SNAPSHOT_VERSION } from './checkpointer.ts';
+import { ByteReader } from './binary.ts';
+import { newUnit } from './format.ts';
+import { alignUp8, type Entry, EntryFlag, EntryKind, type FrameHead, FRAME_HEAD_BYTES, FRAME_MAGIC, newFrameHead, readEntries, readFrame } from './frame.ts';
+import type { FileSystem, OpenFile } from './fs.ts';
+import { type EpochStart, Log, type LogId, Segment } from './log.ts';
+import type { RecoveryCaseName } from './recovery-cases.ts';
+import { datasync, flushSync, parseSegmentFileName, segmentFileName, syncDir } from './segment-files.ts';
+import { defaultLogOptions, noteAppend, type SetEntry, type Shard, type ShardOptions } from './shard.ts';
+
+export interface Damage {
+  log: string;
+  from: number;
+  to: number;
+  what: string;
+}
+
+/** What recovery found and did. */
+export interface Recovered {
+  cases: RecoveryCaseName[];
+  clean: boolean;
+  frames: number;
+  replayedBytes: number;
+  damage: Damage[];
+  ms: number;
+}
+
+export interface ScannedFrame {
+  file: ScannedFile;
+  at: number;
+  head: FrameHead;
+  body: boolean;
+}
+
+export interface ScannedFile {
+  slot: number;
+  path: string;
+  header: CommitFileHeader;
+  bytes: Buffer;
+  frames: ScannedFrame[];
+  /** LSN of the first frame that could not be read, in front of later ones; Infinity when there is none. */
+  gapLsn: number;
+  gapAt: number;
+  /** LSN expected behind the last frame. */
+  endLsn: number;
+  endAt: number;
+}
+
+export interface Scan {
+  files: ScannedFile[];
+  /** Slots without a header. */
+  unbegun: number[];
+  slots: number;
+  maxSequence: number;
+  /** Highest durable LSN that any frame tells of. */
+  durableLsn: number;
+}
+
+/** Reads all commit files of a folder. @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER */
+export function scanFrames(fs: FileSystem, directory: string, ignoreChecksums: boolean = false): Scan {
+  const scan: Scan = { files: [], unbegun: [], slots: 0, maxSequence: 0, durableLsn: 0 };
+  for (const name of fs.listSync(directory)) {
+    const m = /^(\d{3,})\.log$/.exec(name);
+    if (m === null) continue;
+    const slot = Number(m[1]);
+    scan.slots = Math.max(scan.slots, slot + 1);
+    const path = `${directory}/${name}`;
+    const bytes = readWhole(fs, path);
+    const header = readCommitFileHeader(bytes, path);
+    if (header === undefined) {
+      scan.unbegun.push(slot);
+      continue;
+    }
+    scan.maxSequence = Math.max(scan.maxSequence, header.sequence);
+    scan.files.push({ slot, path, header, bytes, frames: [], gapLsn: Number.POSITIVE_INFINITY, gapAt: 0, endLsn: 0, endAt: 0 });
+  }
+  scan.files.sort((a, b) => a.header.sequence - b.header.sequence);
+  for (let i = 0; i < scan.files.length; i++) {
+    const file = scan.files[i] as ScannedFile;
+    const voidFrom = scan.files[i + 1]?.header.firstLsn ?? Number.POSITIVE_INFINITY;
+    scanFile(file, voidFrom, ignoreChecksums);
+    for (const f of file.frames) scan.durableLsn = Math.max(scan.durableLsn, f.head.durableLsn);
+  }
+  return scan;
+}
+
+function scanFile(file: ScannedFile, voidFrom: number, ignoreChecksums: boolean): void {
+  const { bytes, header } = file;
+  let at = COMMIT_FILE_HEADER_BYTES;
+  let expected = header.firstLsn;
+  for (;;) {
+    const head = newFrameHead();
+    let state = readFrame(bytes, at, bytes.length, header.incarnation, head);
+    if (ignoreChecksums && state === 'body' && at + head.length <= bytes.length) state = 'whole';
+    if (state !== 'broken' && head.lsn === expected && expected < voidFrom) {
+      file.frames.push({ file, at, head, body: state === 'whole' });
+      at += alignUp8(head.length);
+      expected++;
+      continue;
+    }
+    const behind = expected < voidFrom ? frameBehind(file, at + 8, expected, voidFrom) : undefined;
+    if (behind === undefined) break;
+    if (file.gapLsn === Number.POSITIVE_INFINITY) {
+      file.gapLsn = expected;
+      file.gapAt = at;
+    }
+    at = behind.at;
+    expected = behind.lsn;
+  }
+  file.endLsn = expected;
+  file.endAt = at;
+}
+
+/** The next readable frame head at or behind `from`. Frames are 8-byte aligned, so a scan can go on behind a broken one. */
+function frameBehind(file: ScannedFile, from: number, above: number, below: number): { at: number; lsn: number } | undefined {
+  const { bytes, header } = file;
+  const head = newFrameHead();
+  for (let at = from; at + FRAME_HEAD_BYTES <= bytes.length; at += 8) {
+    if (bytes[at] !== FRAME_MAGIC >>> 24) continue;
+    if (readFrame(bytes, at, bytes.length, header.incarnation, head) !== 'broken' && head.lsn > above && head.lsn < below) {
+      return { at, lsn: head.lsn };
+    }
+  }
+  return undefined;
+}
+
+function readWhole(fs: FileSystem, path: string): Buffer {
+  const size = fs.sizeSync(path) ?? 0;
+  const bytes = Buffer.allocUnsafeSlow(size);
+  if (size === 0) return bytes;
+  const file = fs.openSync(path, 'read');
+  try {
+    let at = 0;
+    while (at < size) {
+      const n = file.readSync(bytes.subarray(at, Math.min(size, at + 4 * 1024 * 1024)), at);
+      if (n === 0) break;
+      at += n;
+    }
+    return bytes.subarray(0, at);
+  } finally {
+    file.closeSync();
+  }
+}
+
+/** The frames to apply, in order, and the LSN behind the last. */
+interface Plan {
+  frames: ScannedFrame[];
+  endLsn: number;
+}
+
+/** Where the log ends. @throws HadronError DATA_DAMAGED when frames at or below a durable LSN cannot be read */
+function findEnd(scan: Scan, checkpoint: Checkpoint, r: Recovered, cutDamage: boolean): Plan {
+  const durable = Math.max(scan.durableLsn, checkpoint.durableLsn, checkpoint.lsn);
+  const plan: Plan = { frames: [], endLsn: checkpoint.lsn + 1 };
+  for (const file of scan.files) {
+    for (const frame of file.frames) {
+      const lsn = frame.head.lsn;
+      if (lsn <= checkpoint.lsn) continue;
+      if (lsn > plan.endLsn) {
+        if (plan.endLsn <= durable && !cutDamage) {
+          throw new HadronError(
+            'DATA_DAMAGED',
+            `${file.path}: frames ${plan.endLsn} to ${lsn - 1} of the commit log cannot be read and held acknowledged data; restore the data folder from a copy, or move it away to start empty ("hadron log verify" shows the bytes)`,
+          );
+        }
+        note(r, 'torn-tail');
+        note(r, 'frames-behind-a-cut');
+        return plan;
+      }
+      if (lsn < plan.endLsn) continue; // void: a later file began at or before it
+      if (!frame.body) {
+        if (lsn > durable || cutDamage) {
+          note(r, 'torn-set');
+          return plan;
+        }
+        note(r, 'damaged-body');
+      }
+      plan.frames.push(frame);
+      plan.endLsn = lsn + 1;
+    }
+  }
+  if (plan.endLsn <= durable && !cutDamage) {
+    throw new HadronError(
+      'DATA_DAMAGED',
+      `the commit log ends at frame ${plan.endLsn - 1}, but frames up to ${durable} were acknowledged; restore the data folder from a copy, or move it away to start empty`,
+    );
+  }
+  return plan;
+}
+
+function note(r: Recovered, name: RecoveryCaseName): void {
+  if (!r.cases.includes(name)) r.cases.push(name);
+}
+
+/** Brings `shard` to what its folder holds. Called once, by `Shard.open`. */
+export async function recover(shard: Shard, options: ShardOptions): Promise<void> {
+  const { fs, clock, directory } = shard;
+  const startedMs = clock.monotonicMs();
+  const r: Recovered = { cases: [], clean: true, frames: 0, replayedBytes: 0, damage: [], ms: 0 };
+  shard.recovered = r;
+  const fresh = fs.sizeSync(`${directory}/checkpoint`) === undefined && fs.listSync(`${directory}/commit`).length === 0;
+  for (const sub of ['commit', 'segments', 'snapshots']) fs.mkdirSync(`${directory}/${sub}`);
+  if (fresh) {
+    note(r, 'empty-folder');
+    // Parents too: a folder whose own entry is lost takes everything with it.
+    await syncDir(fs, directory);
+    await syncDir(fs, parent(directory));
+  }
+
+  let checkpoint = emptyCheckpoint();
+  if (fs.sizeSync(`${directory}/checkpoint`) !== undefined) {
+    checkpoint = readCheckpoint(readWhole(fs, `${directory}/checkpoint`), `${directory}/checkpoint`);
+  }
+  if (fs.sizeSync(`${directory}/checkpoint.tmp`) !== undefined) note(r, 'checkpoint-half-written');
+
+  const scan = scanFrames(fs, `${directory}/commit`, shard.sabotage.ignoreTornTail === true);
+  const found = findEnd(scan, checkpoint, r, shard.sabotage.cutDamage === true);
+  let recovery = new Recovery(shard, options, checkpoint, scan, r);
+  let plan = recovery.apply(found);
+  while (plan.again) {
+    // The cut took a removal with it whose log was believed dead: look at that log's references after all.
+    const endLsn = plan.endLsn;
+    recovery = new Recovery(shard, options, checkpoint, scan, r);
+    plan = recovery.apply({ frames: found.frames.filter((f) => f.head.lsn < endLsn), endLsn });
+  }
+  await recovery.rewrite(plan);
+  await recovery.removeLeftovers();
+  await recovery.goOn(plan);
+  r.ms = clock.monotonicMs() - startedMs;
+}
+
+class Recovery {
+  private readonly shard: Shard;
+  private readonly o: ShardOptions;
+  private readonly checkpoint: Checkpoint;
+  private readonly scan: Scan;
+  private readonly r: Recovered;
+  /** Direct bytes to be written again: file path → ranges with their content. */
+  private readonly rewrites = new Map<string, { log: Log; segment: Segment; parts: { at: number; bytes: Buffer }[] }>();
+  /** `os` logs that lost bytes: nothing behind is theirs. */
+  private readonly cutLogs = new Set<Log>();
+  private readonly raise = new Set<Log>();
+  private lastKind: number = EntryKind.cleanStop;
+
+  constructor(shard: Shard, o: ShardOptions, checkpoint: Checkpoint, scan: Scan, r: Recovered) {
+    this.shard = shard;
+    this.o = o;
+    this.checkpoint = checkpoint;
+    this.scan = scan;
+    this.r = r;
+    for (const log of shard.logs.values()) shard.tail.dropAll(log);
+    shard.logs.clear();
+    shard.snapshots.clear();
+    shard.directOutstandingBytes = 0;
+    shard.nextLogId = checkpoint.nextLogId;
+    shard.checkpointer.lsn = checkpoint.lsn;
+    r.damage.length = 0;
+    r.frames = 0;
+    r.replayedBytes = 0;
+    this.logsFromCheckpoint();
+  }
+
+  private logsFromCheckpoint(): void {
+    const { shard } = this;
+    for (const row of this.checkpoint.logs) {
+      const log = this.makeLog(row.id as LogId, row.format, row.name, row.durability, row.start, row.epochs);
+      log.cleanedTo = row.cleanedTo;
+      log.fences = row.fences;
+      for (const s of row.segments) {
+        const segment = new Segment(s.base, log.nextByte, s.createdMs);
+        segment.end = s.end;
+        segment.bytes = s.bytes;
+        segment.fileBytes = s.bytes;
+        segment.fileCrc = s.crc;
+        segment.stableBytes = s.bytes;
+        segment.stableCrc = s.crc;
+        segment.maxTimestamp = s.maxTimestamp;
+        segment.maxTimestampAt = s.maxTimestampAt;
+        segment.version = s.version;
+        segment.exists = true;
+        segment.index = undefined;
+        segment.indexLimit = s.bytes;
+        log.segments.push(segment);
+        log.nextByte += s.bytes;
+      }
+      log.nextPosition = row.position;
+      endsAreDurable(log);
+      log.flushedByte = log.stableByte = log.nextByte;
+      log.flushedPosition = log.stablePosition = log.nextPosition;
+      shard.logs.set(log.id, log);
+      if (row.aux.length > 0) shard.observer?.restore(log, row.aux);
+    }
+    for (const s of this.checkpoint.snapshots) {
+      const log = shard.logs.get(s.logId as LogId);
+      const bytes = shard.fs.sizeSync(`${shard.directory}/snapshots/${s.file}`) ?? 0;
+      shard.snapshots.set(s.logId as LogId, { source: undefined, position: s.position, file: s.file, bytes, atByte: log?.nextByte ?? 0 });
+    }
+  }
+
+  /** Applies the plan's frames in order. A set whose direct half is missing may end it earlier (G3). */
+  apply(plan: Plan): Plan & { again: boolean } {
+    const durable = Math.max(this.scan.durableLsn, this.checkpoint.durableLsn);
+    // Segment files of logs that a later frame removes may be gone already: their references are not looked at.
+    const removedAt = new Map<number, number>();
+    for (const f of plan.frames) {
+      for (const e of readEntries(f.file.bytes, f.at, f.head)) {
+        if (e.kind === EntryKind.remove) removedAt.set(e.logId, f.head.lsn);
+      }
+    }
+    const frames: ScannedFrame[] = [];
+    for (const frame of plan.frames) {
+      const entries = readEntries(frame.file.bytes, frame.at, frame.head);
+      const lsn = frame.head.lsn;
+      const missing = new Set<Entry>();
+      for (const e of entries) {
+        if (e.kind !== EntryKind.reference || removedAt.has(e.logId) || !this.isLive(e)) continue;
+        if (!this.referenceIsWhole(e)) missing.add(e);
+      }
+      const mustHave = [...missing].filter((e) => (e.flags & EntryFlag.os) === 0);
+      if (mustHave.length > 0 && lsn > durable && this.shard.sabotage.missingDirectHalf !== true) {
+        note(this.r, 'reference-without-bytes');
+        return { frames, endLsn: lsn, again: [...removedAt.values()].some((at) => at > lsn) };
+      }
+      this.lastKind = (entries[0] as Entry).kind;
+      for (const [i, e] of entries.entries()) {
+        if (this.shard.sabotage.applyHalfSet === true && i > 0 && !frame.body) break;
+        this.applyEntry(frame, e, missing.has(e), removedAt.has(e.logId));
+      }
+      frames.push(frame);
+      this.r.frames++;
+    }
+    return { frames, endLsn: plan.endLsn, again: false };
+  }
+
+  private isLive(e: Entry): boolean {
+    const log = this.shard.logs.get(e.logId as LogId);
+    return log !== undefined && !this.cutLogs.has(log) && e.position >= log.nextPosition;
+  }
+
+  /** Reads a reference's bytes from its segment file and compares them with the frame. */
+  private referenceIsWhole(e: Entry): boolean {
+    const bytes = this.referenceBytes(e);
+    return bytes !== undefined && crc32c(bytes) === e.crc;
+  }
+
+  private referenceBytes(e: Entry): Buffer | undefined {
+    const { fs } = this.shard;
+    const log = this.shard.logs.get(e.logId as LogId) as Log;
+    const active = log.segments.at(-1);
+    const base = (e.flags & EntryFlag.roll) !== 0 || active === undefined ? e.position : active.base;
+    const version = base === active?.base ? active.version : 0;
+    const path = `${this.shard.files.directory}/${segmentFileName(log.id, base, version)}`;
+    if ((fs.sizeSync(path) ?? 0) < e.segmentByte + e.length) return undefined;
+    const bytes = Buffer.allocUnsafeSlow(e.length);
+    const file = fs.openSync(path, 'read');
+    try {
+      let done = 0;
+      while (done < bytes.length) {
+        const n = file.readSync(bytes.subarray(done), e.segmentByte + done);
+        if (n === 0) return undefined;
+        done += n;
+      }
+      return bytes;
+    } finally {
+      file.closeSync();
+    }
+  }
+
+  private applyEntry(frame: ScannedFrame, e: Entry, missing: boolean, removedLater: boolean): void {
+    const { shard } = this;
+    const bytes = frame.file.bytes;
+    const log = shard.logs.get(e.logId as LogId);
+    switch (e.kind) {
+      case EntryKind.create: {
+        shard.nextLogId = Math.max(shard.nextLogId, e.logId + 1);
+        if (log !== undefined || removedLater) return;
+        const name = bytes.toString('utf8', e.bodyAt, e.bodyAt + e.length);
+        const durability = (e.flags & EntryFlag.os) !== 0 ? 'os' : 'fsync';
+        const made = this.makeLog(e.logId as LogId, e.format, name, durability, e.position, [{ epoch: e.extent, start: e.position }]);
+        shard.logs.set(made.id, made);
+        return;
+      }
+      case EntryKind.remove:
+        note(this.r, 'dead-log');
+        if (log === undefined) return;
+        log.removed = true;
+        shard.tail.dropAll(log);
+        shard.logs.delete(log.id);
+        shard.snapshots.delete(log.id);
+        return;
+      case EntryKind.trim:
+        if (log !== undefined && e.position > log.startPosition) log.startPosition = e.position;
+        return;
+      case EntryKind.epoch:
+        if (log !== undefined && e.extent > log.epoch) log.epochs.push({ epoch: e.extent, start: e.position });
+        return;
+      case EntryKind.durability:
+        if (log !== undefined) log.durability = (e.flags & EntryFlag.os) !== 0 ? 'os' : 'fsync';
+        return;
+      case EntryKind.append:
+      case EntryKind.reference:
+        if (log === undefined) {
+          note(this.r, 'dead-log');
+          return;
+        }
+        this.applyAppend(frame, log, e, missing);
+        return;
+      default:
+        return;
+    }
+  }
+
+  private applyAppend(frame: ScannedFrame, log: Log, e: Entry, missing: boolean): void {
+    const { shard, r } = this;
+    if (this.cutLogs.has(log)) return;
+    if (e.position < log.nextPosition) {
+      note(r, 'checkpoint-newer');
+      return;
+    }
+    if (e.position > log.nextPosition) {
+      throw new HadronError('DATA_DAMAGED', `the commit log goes on at position ${e.position} of ${log.name}, which ends at ${log.nextPosition}; restore the data folder from a copy`);
+    }
+    const os = (e.flags & EntryFlag.os) !== 0;
+    if (missing && os) {
+      note(r, 'lost-os-bytes');
+      this.cutLogs.add(log);
+      this.raise.add(log);
+      return;
+    }
+    let segment = log.segments.at(-1);
+    if (segment === undefined || (e.flags & EntryFlag.roll) !== 0) {
+      segment = new Segment(e.position, log.nextByte, frame.file.header.createdMs);
+      log.segments.push(segment);
+    }
+    if (log.dirtySinceLsn === 0) log.dirtySinceLsn = frame.head.lsn;
+    log.lastLsn = frame.head.lsn;
+    const whole = frame.body && !missing;
+    let content: Buffer;
+    let at: number;
+    if (e.kind === EntryKind.append) {
+      content = frame.file.bytes;
+      at = e.bodyAt;
+    } else {
+      content = this.referenceBytes(e) ?? Buffer.alloc(e.length);
+      at = 0;
+    }
+    if (at + e.length > content.length) {
+      content = Buffer.concat([content.subarray(Math.min(at, content.length)), Buffer.alloc(e.length)], e.length);
+      at = 0;
+    }
+    const maxTimestamp = whole ? largestTimestamp(log, content, at, e.length) : -1;
+    if (e.kind === EntryKind.append && whole) {
+      const chunk = shard.tail.room(log, e.length, segment.bytes === 0);
+      content.copy(chunk.piece.buffer, chunk.used, at, at + e.length);
+      shard.tail.filled(chunk, e.position, e.length);
+      noteAppend(log, segment, e.position, e.extent, e.length, maxTimestamp, shard.settings.indexIntervalBytes);
+    } else {
+      // Bytes that belong into the segment file at once: a direct append, or damage that must keep its place.
+      flushSync(shard.files, log, log.nextByte, log.nextPosition);
+      const fileAt = segment.bytes;
+      noteAppend(log, segment, e.position, e.extent, e.length, maxTimestamp, shard.settings.indexIntervalBytes);
+      segment.fileCrc = crc32c(content, at, at + e.length, segment.fileCrc);
+      segment.fileBytes = segment.bytes;
+      log.flushedByte = log.nextByte;
+      log.flushedPosition = log.nextPosition;
+      shard.tail.dropFlushed(log);
+      const path = shard.files.path(log, segment);
+      const rewrite = this.rewrites.get(path) ?? { log, segment, parts: [] };
+      rewrite.parts.push({ at: fileAt, bytes: content.subarray(at, at + e.length) });
+      this.rewrites.set(path, rewrite);
+      shard.directOutstandingBytes += e.length;
+      if (!whole) {
+        const what = missing ? 'damaged-reference' : 'damaged-body';
+        note(r, what);
+        log.fences.push({ from: e.position, to: e.position + e.extent, segmentBase: segment.base, fromByte: fileAt, toByte: fileAt + e.length });
+        r.damage.push({ log: log.name, from: e.position, to: e.position + e.extent, what });
+      }
+    }
+    r.replayedBytes += e.length;
+    if (whole) shard.observer?.replay(log, content, at, e.length, e.position);
+  }
+
+  /** What was only read is written again and synced (G7). */
+  async rewrite(plan: Plan): Promise<void> {
+    const { shard } = this;
+    if (shard.sabotage.serveUnwrittenRecovery === true) return;
+    for (const { log, segment, parts } of this.rewrites.values()) {
+      if (log.removed) continue;
+      const opened = shard.files.acquireSync(log, segment);
+      try {
+        for (const p of parts) writeFully(opened.file, p.bytes, p.at);
+      } finally {
+        shard.files.done(opened);
+      }
+    }
+    for (const { log } of this.rewrites.values()) if (!log.removed) await shard.syncSegments(log);
+    if (this.rewrites.size > 0) await syncDir(shard.fs, shard.files.directory);
+    shard.files.directoryUnsynced = false;
+
+    const ends = new Map<ScannedFile, number>();
+    for (const f of plan.frames) ends.set(f.file, Math.min(f.file.bytes.length, f.at + alignUp8(f.head.length)));
+    for (const [file, end] of ends) {
+      const open = shard.fs.openSync(file.path, 'write');
+      try {
+        writeFully(open, file.bytes.subarray(0, end), 0);
+        await datasync(open);
+      } finally {
+        open.closeSync();
+      }
+    }
+    if (ends.size > 0) await syncDir(shard.fs, `${shard.directory}/commit`);
+  }
+
+  /** Segments that are missing, short, trimmed or unknown. */
+  async removeLeftovers(): Promise<void> {
+    const { shard, r } = this;
+    const named = new Set<string>();
+    for (const log of shard.logs.values()) {
+      endsAreDurable(log);
+      while (log.segments.length > 1 && (log.segments[0] as Segment).end <= log.startPosition) {
+        log.segments.shift();
+        note(r, 'trimmed-segments');
+      }
+      for (const segment of log.segments) {
+        const file = segmentFileName(log.id, segment.base, segment.version);
+        named.add(file);
+        named.add(`${file.slice(0, -4)}.idx`);
+        if (segment.stableBytes === 0 || segment.end <= log.startPosition) continue;
+        const size = shard.fs.sizeSync(`${shard.files.directory}/${file}`);
+        if (size === undefined) this.fenceFrom(log, segment, 0, 'missing-segment');
+        else if (size < segment.stableBytes) this.fenceFrom(log, segment, size, 'short-segment');
+      }
+    }
+    for (const name of shard.fs.listSync(shard.files.directory)) {
+      if (named.has(name)) continue;
+      if (parseSegmentFileName(name) !== undefined) note(r, 'extra-segment');
+      await remove(shard.fs, `${shard.files.directory}/${name}`);
+    }
+    const snapshots = new Set([...shard.snapshots.values()].map((s) => s.file));
+    for (const name of shard.fs.listSync(`${shard.directory}/snapshots`)) {
+      if (!snapshots.has(name)) await remove(shard.fs, `${shard.directory}/snapshots/${name}`);
+    }
+  }
+
+  private fenceFrom(log: Log, segment: Segment, size: number, what: 'missing-segment' | 'short-segment'): void {
+    const { shard, r } = this;
+    note(r, what);
+    let from = segment.base;
+    let fromByte = 0;
+    if (size > 0) {
+      const bytes = readWhole(shard.fs, shard.files.path(log, segment));
+      const u = newUnit();
+      while (log.format.scan(bytes, fromByte, bytes.length, u) && fromByte + u.bytes <= bytes.length) {
+        from = u.position >= 0 ? u.position + u.extent : from + u.extent;
+        fromByte += u.bytes;
+      }
+    }
+    const stableEnd = segment.stableBytes === segment.bytes ? segment.end : log.stablePosition;
+    if (size === 0) segment.exists = shard.fs.sizeSync(shard.files.path(log, segment)) !== undefined;
+    log.fences.push({ from, to: stableEnd, segmentBase: segment.base, fromByte, toByte: segment.stableBytes });
+    r.damage.push({ log: log.name, from, to: stableEnd, what });
+  }
+
+  /** A new commit file, durable; epochs of `os` logs after an unclean stop (G2, G6). */
+  async goOn(plan: Plan): Promise<void> {
+    const { shard, r, scan } = this;
+    const kept = new Map<ScannedFile, number>();
+    for (const f of plan.frames) kept.set(f.file, f.head.lsn);
+    shard.commit.resume(plan.endLsn - 1, scan.maxSequence, scan.slots);
+    shard.writtenLsn = shard.syncedLsn = plan.endLsn - 1;
+    for (const file of scan.files) {
+      const open = (): OpenFile => shard.fs.openSync(file.path, 'write');
+      const last = kept.get(file);
+      if (last === undefined) {
+        note(r, 'covered-file');
+        shard.commit.addSpare(file.slot, open());
+      } else {
+        shard.commit.adopt(file.slot, open(), last, file.endAt);
+        if (last === plan.endLsn - 1 && shard.sabotage.acceptFormerLife === true) {
+          shard.commit.continueIn(file.header, file.endAt);
+        }
+      }
+    }
+    for (const slot of scan.unbegun) {
+      note(r, 'unbegun-file');
+      shard.commit.addSpare(slot, shard.fs.openSync(shard.commit.path(slot), 'write'));
+    }
+    r.clean = r.cases.includes('empty-folder') || (this.lastKind === EntryKind.cleanStop && plan.frames.length > 0) || (plan.frames.length === 0 && plan.endLsn === 1);
+    note(r, r.clean ? 'clean-stop' : 'unclean-stop');
+    if (shard.sabotage.acceptFormerLife !== true || plan.frames.length === 0) shard.commit.roll();
+    const entries: SetEntry[] = [];
+    for (const log of shard.logs.values()) {
+      if (log.durability === 'os' && (!r.clean || this.raise.has(log))) entries.push({ kind: 'epoch', log, epoch: log.epoch + 1 });
+    }
+    // Also without epochs: the new file's header must be durable before anything is served from behind a cut.
+    for (let i = 0; i === 0 || i < entries.length; i += 10_000) {
+      const part = entries.slice(i, i + 10_000);
+      if (part.length > 0) shard.appendSet(part, { control: true });
+      else shard.mark();
+    }
+    await shard.barrier();
+    shard.checkSpace();
+    if (r.damage.length > 0) shard.logger.error({ damage: r.damage }, 'acknowledged data is damaged: these offsets answer CORRUPT_MESSAGE');
+  }
+
+  private makeLog(id: LogId, formatId: number, name: string, durability: 'fsync' | 'os', start: number, epochs: EpochStart[]): Log {
+    const format = this.o.formats.find((f) => f.id === formatId);
+    if (format === undefined) {
+      throw new HadronError('DATA_FORMAT_NEWER', `${name} is stored in format ${formatId}, which this Hadron does not know; start the newer Hadron that wrote it`);
+    }
+    return new Log(id, format, name, durability, start, [...epochs], this.o.optionsFor?.(name) ?? { ...defaultLogOptions });
+  }
+}
+
+function endsAreDurable(log: Log): void {
+  log.visiblePosition = log.durablePosition = log.writtenPosition = log.nextPosition;
+  log.visibleByte = log.durableByte = log.writtenByte = log.nextByte;
+}
+
+function largestTimestamp(log: Log, bytes: Buffer, at: number, length: number): number {
+  const u = newUnit();
+  let largest = -1;
+  for (let p = at; p < at + length; p += u.bytes) {
+    if (!log.format.scan(bytes, p, at + length, u) || u.bytes <= 0) break;
+    if (u.maxTimestamp > largest) largest = u.maxTimestamp;
+  }
+  return largest;
+}
+
+const parent = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));
+
+function remove(fs: FileSystem, path: string): Promise<void> {
+  return new Promise((resolve) => fs.unlink(path, () => resolve()));
+}
+
+/** The pieces of a snapshot, whole. @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER */
+export function readSnapshot(fs: FileSystem, path: string): Buffer[] {
+  const b = readWhole(fs, path);
+  const bad = (why: string): HadronError => new HadronError('DATA_DAMAGED', `${path}: ${why}; restore the data folder from a copy`);
+  const head = new ByteReader(b, path);
+  if (b.length < SNAPSHOT_HEADER_BYTES || head.u32() !== SNAPSHOT_MAGIC) throw bad('this is no snapshot');
+  const version = head.u16();
+  if (version > SNAPSHOT_VERSION) throw new HadronError('DATA_FORMAT_NEWER', `${path} has format ${version}, this Hadron reads up to ${SNAPSHOT_VERSION}`);
+  if (crc32c(b, 0, 20) !== b.readUInt32BE(20)) throw bad('its header is damaged');
+  const r = new ByteReader(b, path, SNAPSHOT_HEADER_BYTES);
+  const chunks: Buffer[] = [];
+  for (;;) {
+    const length = r.u32();
+    const crc = r.u32();
+    const at = r.position;
+    if (length > r.remaining) throw bad('it ends early');
+    if (crc32c(b, at, at + length, length) !== crc) throw bad(`the piece at byte ${at} is damaged`);
+    if (length === 0) return chunks;
+    chunks.push(b.subarray(at, at + length));
+    r.skip(length);
+  }
+}

@@ -1,0 +1,1098 @@
+/**
+ * A shard: the owner of a set of logs, their files and one commit log. Everything that changes a log goes through here.
+ *
+ * The way of an append (log.md G3-G5):
+ *
+ *   append()   positions are assigned, bytes copied into the tail cache and into a staged frame; gives an LSN
+ *   pump()     at the end of the tick, or when the sync before ends: writes what is staged  ->  writtenLsn
+ *   sync       started after the write, one at a time; covers commit file, direct segments  ->  syncedLsn
+ *   settle()   high watermarks move, then answers that waited for these LSNs go out, in LSN order
+ *
+ *     checkpointLsn ≤ syncedLsn ≤ writtenLsn ≤ stagedLsn
+ *
+ * A failed write or sync ends the shard: every waiter is told, nothing more is written, reads of what was visible go on,
+ * and the owner opens a new Shard over the same folder, which recovers (G8).
+ */
+import { assert, type Clock, crc32c, HadronError, type Logger, type Random } from '@hadron/base';
+import { CommitLog } from './commit-log.ts';
+import { Checkpointer } from './checkpointer.ts';
+import { EntryFlag, EntryKind, writeEntry } from './frame.ts';
+import type { LogFormat } from './format.ts';
+import type { FileSystem, FsError, OpenFile } from './fs.ts';
+import { type Durability, type EpochStart, Log, type LogId, type LogOptions, Segment } from './log.ts';
+import { datasync, flush, flushSync, SegmentFiles, unlink } from './segment-files.ts';
+import { indexFileName } from './index-file.ts';
+import { SlabPool } from './slab.ts';
+import { TailCache } from './tail-cache.ts';
+import { type Recovered, recover } from './recovery.ts';
+
+export interface ShardSettings {
+  /** Size at which the commit log goes on in the next file. */
+  commitFileBytes: number;
+  /** Commit log and direct bytes that start a checkpoint. */
+  checkpointAtBytes: number;
+  /** Uncheckpointed bytes above which {@link Shard.congested} asks callers to slow down. */
+  slowAtBytes: number;
+  /** Bytes of one log in one group commit from which they go straight to the segment. */
+  directAtBytes: number;
+  /** A log in direct mode leaves it below this. */
+  directLeaveBytes: number;
+  tailCacheBytes: number;
+  /** Free space below which appends of data are refused. */
+  minFreeBytes: number;
+  /** Bytes of a segment per index entry. */
+  indexIntervalBytes: number;
+  openFilesMax: number;
+}
+
+export const defaultShardSettings: ShardSettings = {
+  commitFileBytes: 16 * 1024 * 1024,
+  checkpointAtBytes: 32 * 1024 * 1024,
+  slowAtBytes: 64 * 1024 * 1024,
+  directAtBytes: 128 * 1024,
+  directLeaveBytes: 32 * 1024,
+  tailCacheBytes: 32 * 1024 * 1024,
+  minFreeBytes: 256 * 1024 * 1024,
+  indexIntervalBytes: 32 * 1024,
+  openFilesMax: 256,
+};
+
+/** Breaks the engine on purpose, so that the simulation can show that it would notice (log.md §5). Never set outside tests. */
+export interface Sabotage {
+  ackBeforeSync?: boolean;
+  skipDirectorySync?: boolean;
+  ignoreTornTail?: boolean;
+  applyHalfSet?: boolean;
+  serveUnwrittenRecovery?: boolean;
+  acceptFormerLife?: boolean;
+  recycleEarly?: boolean;
+  cutDamage?: boolean;
+  missingDirectHalf?: boolean;
+}
+
+/** State that is derived from a log's appends and kept in the checkpoint: producer state of partitions. */
+export interface LogObserver {
+  /** A log came back from the checkpoint with what {@link aux} once gave. */
+  restore(log: Log, aux: Buffer): void;
+  /** An append behind the checkpoint, in order. May repeat what `restore` already covers. */
+  replay(log: Log, bytes: Buffer, at: number, length: number, position: number): void;
+  /** What a checkpoint should keep. Everything it tells of must have been appended. */
+  aux(log: Log): Buffer | undefined;
+}
+
+/** A state log's shell: gives its whole state now and then, so that replay stays short. */
+export interface SnapshotSource {
+  readonly log: Log;
+  /** The state, piece by piece. It may change meanwhile: replay from the position at the start repeats the changes. */
+  chunks(): Iterable<Uint8Array>;
+}
+
+/** The newest snapshot of a state log, and who makes the next. */
+export interface SnapshotState {
+  source: SnapshotSource | undefined;
+  /** State up to here is in `file`; replay the log from here. */
+  position: number;
+  file: string;
+  bytes: number;
+  /** Byte of the log when it was made. */
+  atByte: number;
+}
+
+export interface ShardOptions {
+  fs: FileSystem;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  /** The shard's folder, `<data>/shards/0`. */
+  directory: string;
+  shard?: number;
+  formats: readonly LogFormat[];
+  settings?: Partial<ShardSettings>;
+  observer?: LogObserver;
+  /** Options of a log known from disk. */
+  optionsFor?: (name: string) => LogOptions;
+  /** A write or sync failed: this shard writes no more. Called once, in its own tick. */
+  onFailure?: (error: HadronError) => void;
+  sabotage?: Sabotage;
+}
+
+export interface NewLog {
+  name: string;
+  format: LogFormat;
+  durability?: Durability;
+  /** Position of its first append. */
+  startPosition?: number;
+  epoch?: number;
+  options?: LogOptions;
+}
+
+export const defaultLogOptions: LogOptions = { segmentBytes: 1024 * 1024 * 1024, segmentMs: 7 * 24 * 3600 * 1000 };
+
+/** One change of an append set. All changes of a set are durable together or not at all (log.md G4). */
+export type SetEntry =
+  | {
+      kind: 'append';
+      log: Log;
+      bytes: Buffer;
+      at: number;
+      length: number;
+      extent: number;
+      /** Largest timestamp in the bytes, -1 for none. */
+      maxTimestamp: number;
+    }
+  | { kind: 'create'; log: Log }
+  | { kind: 'remove'; log: Log }
+  | { kind: 'trim'; log: Log; position: number }
+  | { kind: 'epoch'; log: Log; epoch: number }
+  | { kind: 'durability'; log: Log; durability: Durability };
+
+/** Judged when the set is sequenced; if one does not hold nothing is applied. */
+export interface Precondition {
+  log: Log;
+  nextPosition?: number;
+  epoch?: number;
+}
+
+export interface CommitWaiter {
+  /** What it waited for is durable (or, for `os`, written). */
+  committed(): void;
+  failed(error: HadronError): void;
+}
+
+/** Counters for metrics: plain numbers, read when somebody asks. */
+export interface ShardStats {
+  appends: number;
+  appendedBytes: number;
+  directBytes: number;
+  writes: number;
+  syncs: number;
+  /** Frames released by syncs: divided by `syncs`, the group size. */
+  syncedFrames: number;
+  /** Called with the duration of each sync, in milliseconds. */
+  onSync: ((ms: number) => void) | undefined;
+  checkpoints: number;
+  checkpointMs: number;
+  tailReads: number;
+  fileReads: number;
+}
+
+interface Wait {
+  lsn: number;
+  waiter: CommitWaiter;
+}
+
+/** First in, first out; LSNs never fall. */
+class WaitQueue {
+  private items: (Wait | undefined)[] = [];
+  private head = 0;
+  private lastLsn = 0;
+
+  push(lsn: number, waiter: CommitWaiter): void {
+    if (lsn < this.lastLsn) lsn = this.lastLsn;
+    this.lastLsn = lsn;
+    this.items.push({ lsn, waiter });
+  }
+
+  release(lsn: number): void {
+    while (this.head < this.items.length) {
+      const w = this.items[this.head] as Wait;
+      if (w.lsn > lsn) break;
+      this.items[this.head++] = undefined;
+      w.waiter.committed();
+    }
+    if (this.head === this.items.length) {
+      this.items.length = 0;
+      this.head = 0;
+    } else if (this.head > 4096) {
+      this.items.splice(0, this.head);
+      this.head = 0;
+    }
+  }
+
+  fail(error: HadronError): void {
+    const rest = this.items.splice(this.head);
+    this.items = [];
+    this.head = 0;
+    for (const w of rest) w?.waiter.failed(error);
+  }
+}
+
+/** Ends of a log that a sync makes durable. */
+interface Reach {
+  readonly log: Log;
+  readonly position: number;
+  readonly byte: number;
+}
+
+/** What a sync of a log's segments makes stable. */
+interface StableReach {
+  readonly log: Log;
+  readonly position: number;
+  readonly byte: number;
+  readonly segments: { readonly segment: Segment; readonly bytes: number; readonly crc: number }[];
+}
+
+const POOL_WRITE_BYTES = 512 * 1024;
+const SPACE_CHECK_MS = 500;
+const SPACE_RETRY_MS = 1000;
+
+export class Shard {
+  readonly logs = new Map<LogId, Log>();
+  readonly settings: ShardSettings;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly fs: FileSystem;
+  readonly directory: string;
+  readonly pool = new SlabPool();
+  readonly tail: TailCache;
+  readonly files: SegmentFiles;
+  readonly sabotage: Sabotage;
+  readonly stats: ShardStats = {
+    appends: 0,
+    appendedBytes: 0,
+    directBytes: 0,
+    writes: 0,
+    syncs: 0,
+    syncedFrames: 0,
+    onSync: undefined,
+    checkpoints: 0,
+    checkpointMs: 0,
+    tailReads: 0,
+    fileReads: 0,
+  };
+  /** How the shard was found: what recovery did, for the log and `readyz`. */
+  recovered!: Recovered;
+
+  writtenLsn: number;
+  syncedLsn: number;
+  nextLogId: number;
+  /** Direct bytes since the last checkpoint: recovery reads and writes them again. */
+  directOutstandingBytes = 0;
+
+  /** @internal */ readonly commit: CommitLog;
+  /** @internal */ readonly observer: LogObserver | undefined;
+  /** @internal */ readonly checkpointer: Checkpointer;
+  private readonly onFailure: ((error: HadronError) => void) | undefined;
+  private readonly random: Random;
+  private failure: HadronError | undefined;
+  private closed = false;
+  private refusal: HadronError | undefined;
+  private lastSpaceCheck = Number.NEGATIVE_INFINITY;
+  private spaceTimer: { cancel(): void } | undefined;
+
+  private pumpScheduled = false;
+  private writing = false;
+  private syncing = false;
+  private stagedOs = false;
+  private needSync = false;
+  private staged: Log[] = [];
+  /** Logs with written frames that no sync covers yet. */
+  private written: Log[] = [];
+  /** Logs whose segments the next sync covers too. */
+  private directs: Log[] = [];
+  private readonly writeWaits = new WaitQueue();
+  private readonly syncWaits = new WaitQueue();
+  private reliefWaits: (() => void)[] = [];
+  private framesWritten = 0;
+  /** @internal segments whose index was loaded from disk, oldest first */ readonly indexed: Segment[] = [];
+  private readonly wantFlush: Log[] = [];
+  /** @internal */ readonly snapshots = new Map<LogId, SnapshotState>();
+  private flushes = 0;
+
+  /**
+   * Opens the shard in `directory`, recovering what is there, ready to append.
+   * @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER; FsError when the disk does not work
+   */
+  static async open(options: ShardOptions): Promise<Shard> {
+    const settings = { ...defaultShardSettings, ...options.settings };
+    const shard = new Shard(options, settings);
+    await recover(shard, options);
+    return shard;
+  }
+
+  private constructor(options: ShardOptions, settings: ShardSettings) {
+    this.settings = settings;
+    this.fs = options.fs;
+    this.clock = options.clock;
+    this.random = options.random;
+    this.logger = options.logger;
+    this.directory = options.directory;
+    this.observer = options.observer;
+    this.onFailure = options.onFailure;
+    this.sabotage = options.sabotage ?? {};
+    this.tail = new TailCache(this.pool, settings.tailCacheBytes);
+    this.files = new SegmentFiles(options.fs, `${options.directory}/segments`, settings.openFilesMax);
+    this.commit = new CommitLog(
+      {
+        fs: options.fs,
+        directory: `${options.directory}/commit`,
+        fileBytes: settings.commitFileBytes,
+        random: this.random,
+        wallMs: () => this.clock.wallMs(),
+      },
+    );
+    this.writtenLsn = 0;
+    this.syncedLsn = 0;
+    this.nextLogId = 1;
+    this.checkpointer = new Checkpointer(this);
+  }
+
+  /** LSN of the last change, durable or not. */
+  get stagedLsn(): number {
+    return this.commit.lastLsn;
+  }
+
+  /** Why appends of data are refused now, or undefined. Control changes and reads go on. */
+  get refusing(): HadronError | undefined {
+    return this.failure ?? this.refusal;
+  }
+
+  /** The failure that ended this shard, or undefined. */
+  get failed(): HadronError | undefined {
+    return this.failure;
+  }
+
+  /** Too much is staged or uncheckpointed: callers stop reading input until {@link onRelief}. */
+  get congested(): boolean {
+    return (
+      this.commit.outstandingBytes + this.directOutstandingBytes > this.settings.slowAtBytes ||
+      this.commit.stagedBytes > 16 * 1024 * 1024 ||
+      this.tail.bytes > this.settings.tailCacheBytes + 64 * 1024 * 1024
+    );
+  }
+
+  /** Calls `fn` once when the shard is not congested any more (or has failed). */
+  onRelief(fn: () => void): void {
+    this.reliefWaits.push(fn);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- changes
+
+  /** A log to be created by a set's `create` entry. Its id is taken for good. */
+  newLog(spec: NewLog): Log {
+    const start = spec.startPosition ?? 0;
+    const epochs: EpochStart[] = [{ epoch: spec.epoch ?? 0, start }];
+    return new Log(
+      this.nextLogId++ as LogId,
+      spec.format,
+      spec.name,
+      spec.durability ?? 'fsync',
+      start,
+      epochs,
+      spec.options ?? { ...defaultLogOptions },
+    );
+  }
+
+  /**
+   * Appends one unit run to one log: the produce path.
+   * @returns the LSN; wait for it with {@link when}
+   * @throws HadronError STORAGE_FULL, STORAGE_FAILED, STORAGE_CLOSED: nothing happened
+   */
+  append(log: Log, bytes: Buffer, at: number, length: number, extent: number, maxTimestamp: number): number {
+    this.guard(true);
+    const os = log.durability === 'os';
+    const direct = this.goesDirect(log, length);
+    try {
+      this.commit.begin(1, direct ? 0 : length);
+    } catch (error) {
+      throw this.fail(error as FsError);
+    }
+    this.stageAppend(log, bytes, at, length, extent, maxTimestamp, direct, os);
+    const lsn = this.commit.end(this.syncedLsn);
+    log.lastLsn = lsn;
+    if (log.dirtySinceLsn === 0) log.dirtySinceLsn = lsn;
+    if (os) this.stagedOs = true;
+    else this.needSync = true;
+    this.schedule();
+    return lsn;
+  }
+
+  /**
+   * Applies a set: all of it or nothing, now and after any crash.
+   * @param control allowed while data is refused for lack of space (deletes, trims, state logs)
+   * @throws HadronError PRECONDITION_FAILED, STORAGE_FULL, STORAGE_FAILED, STORAGE_CLOSED: nothing happened
+   */
+  appendSet(entries: readonly SetEntry[], options: { preconditions?: readonly Precondition[]; control?: boolean } = {}): number {
+    this.guard(options.control !== true);
+    for (const p of options.preconditions ?? []) {
+      if (p.nextPosition !== undefined && p.nextPosition !== p.log.nextPosition) {
+        throw new HadronError('PRECONDITION_FAILED', `${p.log.name} is at position ${p.log.nextPosition}, not ${p.nextPosition}; read on and try again`);
+      }
+      if (p.epoch !== undefined && p.epoch !== p.log.epoch) {
+        throw new HadronError('PRECONDITION_FAILED', `${p.log.name} is in leader epoch ${p.log.epoch}, not ${p.epoch}; refresh and try again`);
+      }
+      if (p.log.removed) throw new HadronError('PRECONDITION_FAILED', `${p.log.name} was removed`);
+    }
+    let body = 0;
+    let strict = false;
+    // Judged for the whole set, before anything is staged.
+    const direct: boolean[] = [];
+    for (const e of entries) {
+      if (e.kind === 'append') {
+        const d = this.goesDirect(e.log, e.length);
+        direct.push(d);
+        if (!d) body += e.length;
+        if (e.log.durability !== 'os') strict = true;
+      } else {
+        direct.push(false);
+        strict = true;
+        if (e.kind === 'create') body += Buffer.byteLength(e.log.name);
+      }
+    }
+    if (entries.length > 1) strict = true;
+    try {
+      this.commit.begin(entries.length, body);
+    } catch (error) {
+      throw this.fail(error as FsError);
+    }
+    for (let i = 0; i < entries.length; i++) {
+      const e = entries[i] as SetEntry;
+      if (e.kind === 'append') {
+        this.stageAppend(e.log, e.bytes, e.at, e.length, e.extent, e.maxTimestamp, direct[i] as boolean, !strict);
+      } else this.stageControl(e);
+    }
+    const lsn = this.commit.end(this.syncedLsn);
+    for (const e of entries) {
+      const log = e.log;
+      log.lastLsn = lsn;
+      if (log.dirtySinceLsn === 0) log.dirtySinceLsn = lsn;
+      // Direct bytes of an `os` log that were never synced could cost it this set after a crash: sync them with it.
+      if (strict && log.durability === 'os') {
+        log.strictLsn = lsn;
+        this.syncToo(log);
+      } else if (e.kind === 'durability') this.syncToo(log);
+      if (e.kind === 'remove') this.when(lsn, 'fsync', { committed: () => this.finishRemove(log), failed: () => undefined });
+      if (e.kind === 'trim') this.when(lsn, 'fsync', { committed: () => this.finishTrim(log), failed: () => undefined });
+    }
+    if (strict) this.needSync = true;
+    else this.stagedOs = true;
+    this.schedule();
+    return lsn;
+  }
+
+  /** Tells `waiter` when everything up to `lsn` is durable (`fsync`) or written (`os`). Never before this call returns. */
+  when(lsn: number, durability: Durability, waiter: CommitWaiter): void {
+    if (this.failure !== undefined && lsn > (durability === 'os' ? this.writtenLsn : this.syncedLsn)) {
+      const error = this.failure;
+      this.clock.defer(() => waiter.failed(error));
+      return;
+    }
+    if (durability === 'os') {
+      if (lsn <= this.writtenLsn) this.clock.defer(() => waiter.committed());
+      else this.writeWaits.push(lsn, waiter);
+    } else if (lsn <= this.syncedLsn) {
+      this.clock.defer(() => waiter.committed());
+    } else {
+      this.syncWaits.push(lsn, waiter);
+      if (!this.needSync) {
+        this.needSync = true;
+        this.schedule();
+      }
+    }
+  }
+
+  /** Whether everything up to `lsn` is durable. */
+  isDurable(lsn: number): boolean {
+    return lsn <= this.syncedLsn;
+  }
+
+  /** Resolves when everything staged so far is durable. */
+  barrier(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.when(this.commit.lastLsn, 'fsync', { committed: resolve, failed: reject });
+    });
+  }
+
+  /** The newest snapshot's place, and the bytes between it and the log's end follow from {@link Log.visiblePosition}. */
+  registerSnapshots(source: SnapshotSource): void {
+    const known = this.snapshots.get(source.log.id);
+    if (known !== undefined) known.source = source;
+    else this.snapshots.set(source.log.id, { source, position: source.log.startPosition, file: '', bytes: 0, atByte: source.log.nextByte });
+  }
+
+  /** @internal a frame that only carries the durable LSN */
+  mark(): void {
+    try {
+      this.commit.begin(1, 0);
+    } catch (error) {
+      throw this.fail(error as FsError);
+    }
+    writeEntry(this.commit.buffer, this.commit.nextEntry(), EntryKind.mark, 0, 0, 0, 0, 0, 0, 0, 0);
+    this.commit.end(this.syncedLsn);
+    this.needSync = true;
+    this.schedule();
+  }
+
+  /** Starts a checkpoint if none runs; resolves when it is done. */
+  checkpoint(): Promise<void> {
+    return this.checkpointer.run();
+  }
+
+  /**
+   * Ends in order: what is staged becomes durable, then a clean-stop frame. No checkpoint (G13).
+   * @throws nothing: a failing disk is logged, and the next start recovers
+   */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    if (this.failure === undefined) {
+      try {
+        await this.checkpointer.idle();
+        this.commit.begin(1, 0);
+        writeEntry(this.commit.buffer, this.commit.nextEntry(), EntryKind.cleanStop, 0, 0, 0, 0, 0, 0, 0, 0);
+        this.commit.end(this.syncedLsn);
+        this.needSync = true;
+        this.schedule();
+        await this.barrier();
+      } catch (error) {
+        this.logger.error({ err: String(error) }, 'the last sync failed; the next start recovers');
+      }
+    }
+    this.abandon();
+  }
+
+  /** Lets go of everything at once: after a failure, when the successor has taken over. */
+  abandon(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.spaceTimer?.cancel();
+    this.failure ??= new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back');
+    this.writeWaits.fail(this.failure);
+    this.syncWaits.fail(this.failure);
+    this.commit.close();
+    this.files.close();
+    for (const log of this.logs.values()) this.tail.dropAll(log);
+  }
+
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
+  private guard(data: boolean): void {
+    if (this.failure !== undefined) throw this.failure;
+    if (data && this.refusal !== undefined) throw this.refusal;
+  }
+
+  private goesDirect(log: Log, length: number): boolean {
+    return (log.direct || length >= this.settings.directAtBytes) && !log.removed;
+  }
+
+  private stageAppend(
+    log: Log,
+    bytes: Buffer,
+    at: number,
+    length: number,
+    extent: number,
+    maxTimestamp: number,
+    direct: boolean,
+    os: boolean,
+  ): void {
+    assert(!log.removed && extent > 0 && length > 0, `an append to ${log.name} carries something`);
+    const position = log.nextPosition;
+    let segment = log.segments.length === 0 ? undefined : (log.segments[log.segments.length - 1] as Segment);
+    let flags = os ? EntryFlag.os : 0;
+    if (segment === undefined || this.mustRoll(log, segment, length)) {
+      segment = this.rollSegment(log);
+      flags |= EntryFlag.roll;
+    }
+    const chunk = this.tail.room(log, length, (flags & EntryFlag.roll) !== 0);
+    const to = chunk.used;
+    const memory = chunk.piece.buffer;
+    bytes.copy(memory, to, at, at + length);
+    log.format.place(memory, to, length, position, log.epoch);
+    this.tail.filled(chunk, position, length);
+
+    const entry = this.commit.nextEntry();
+    if (direct) {
+      const crc = crc32c(memory, to, to + length);
+      writeEntry(this.commit.buffer, entry, EntryKind.reference, flags, 0, log.id, position, extent, length, segment.bytes, crc);
+      log.stagedDirect = true;
+      this.directOutstandingBytes += length;
+      this.stats.directBytes += length;
+    } else {
+      writeEntry(this.commit.buffer, entry, EntryKind.append, flags, 0, log.id, position, extent, length, 0, 0);
+      this.commit.body(memory, to, to + length);
+    }
+    noteAppend(log, segment, position, extent, length, maxTimestamp, this.settings.indexIntervalBytes);
+    log.stagedBytes += length;
+    if (!log.staged) {
+      log.staged = true;
+      this.staged.push(log);
+    }
+    this.stats.appends++;
+    this.stats.appendedBytes += length;
+  }
+
+  private stageControl(e: Exclude<SetEntry, { kind: 'append' }>): void {
+    const log = e.log;
+    const b = this.commit.buffer;
+    const at = this.commit.nextEntry();
+    switch (e.kind) {
+      case 'create': {
+        assert(!this.logs.has(log.id), 'a log is created once');
+        const name = Buffer.from(log.name);
+        const flags = log.durability === 'os' ? EntryFlag.os : 0;
+        writeEntry(b, at, EntryKind.create, flags, log.format.id, log.id, log.startPosition, log.epoch, name.length, 0, 0);
+        this.commit.body(name, 0, name.length);
+        this.logs.set(log.id, log);
+        break;
+      }
+      case 'remove':
+        writeEntry(b, at, EntryKind.remove, 0, 0, log.id, 0, 0, 0, 0, 0);
+        log.removed = true;
+        break;
+      case 'trim':
+        assert(e.position <= log.visiblePosition, 'only visible positions are trimmed');
+        writeEntry(b, at, EntryKind.trim, 0, 0, log.id, e.position, 0, 0, 0, 0);
+        if (e.position > log.startPosition) log.startPosition = e.position;
+        break;
+      case 'epoch':
+        assert(e.epoch > log.epoch, 'leader epochs only grow');
+        writeEntry(b, at, EntryKind.epoch, 0, 0, log.id, log.nextPosition, e.epoch, 0, 0, 0);
+        log.epochs.push({ epoch: e.epoch, start: log.nextPosition });
+        break;
+      case 'durability':
+        writeEntry(b, at, EntryKind.durability, e.durability === 'os' ? EntryFlag.os : 0, 0, log.id, 0, 0, 0, 0, 0);
+        log.durability = e.durability;
+        break;
+    }
+  }
+
+  private mustRoll(log: Log, segment: Segment, length: number): boolean {
+    if (segment.bytes === 0) return false;
+    return (
+      segment.bytes + length > log.options.segmentBytes ||
+      this.clock.wallMs() - segment.createdMs >= log.options.segmentMs ||
+      log.rollNext
+    );
+  }
+
+  /** @internal */
+  rollSegment(log: Log): Segment {
+    const segment = new Segment(log.nextPosition, log.nextByte, this.clock.wallMs());
+    log.segments.push(segment);
+    log.rollNext = false;
+    return segment;
+  }
+
+  // --------------------------------------------------------------------------------------------------- write and sync
+
+  private schedule(): void {
+    if (this.pumpScheduled || this.failure !== undefined) return;
+    this.pumpScheduled = true;
+    this.clock.defer(this.pumpDeferred);
+  }
+
+  private readonly pumpDeferred = (): void => {
+    this.pumpScheduled = false;
+    this.pump();
+  };
+
+  /** Writes what is staged and starts the next sync, as far as neither is under way. */
+  private pump(): void {
+    if (this.failure !== undefined || this.closed) return;
+    if (!this.writing && this.commit.lastLsn > this.writtenLsn && (this.stagedOs || !this.syncing)) this.write();
+    if (!this.writing && !this.syncing && this.needSync && this.failure === undefined) this.startSync();
+  }
+
+  private write(): void {
+    const logs = this.staged;
+    let directBytes = 0;
+    for (const log of logs) {
+      // A background flush owns the segment file of this log: its end calls pump() again.
+      if (log.stagedDirect && log.flushing) return;
+      if (log.stagedDirect) directBytes += log.nextByte - log.flushedByte;
+    }
+    const lsn = this.commit.lastLsn;
+    const frames = lsn - this.writtenLsn;
+    const directs: Reach[] = [];
+    for (const log of logs) {
+      log.writtenPosition = log.nextPosition;
+      log.writtenByte = log.nextByte;
+      if (log.stagedDirect) directs.push({ log, position: log.nextPosition, byte: log.nextByte });
+      log.direct = log.stagedBytes >= (log.direct ? this.settings.directLeaveBytes : this.settings.directAtBytes);
+      log.stagedBytes = 0;
+      log.stagedDirect = false;
+      log.staged = false;
+    }
+    this.staged = [];
+    this.stagedOs = false;
+    this.stats.writes++;
+    const pooled = directBytes >= POOL_WRITE_BYTES;
+    try {
+      this.commit.writeStaged();
+      if (!pooled) {
+        for (const d of directs) if (!d.log.removed) flushSync(this.files, d.log, d.byte, d.position);
+      }
+    } catch (error) {
+      this.fail(error as FsError);
+      return;
+    }
+    if (!pooled) {
+      this.afterWrite(lsn, frames, logs, directs);
+      return;
+    }
+    this.writing = true;
+    const flushes = directs.map(async ({ log, byte, position }) => {
+      if (log.removed) return;
+      log.flushing = true;
+      try {
+        await flush(this.files, log, byte, position);
+      } finally {
+        log.flushing = false;
+      }
+    });
+    void Promise.all(flushes).then(
+      () => {
+        this.writing = false;
+        this.afterWrite(lsn, frames, logs, directs);
+        this.pump();
+      },
+      (error: unknown) => void this.fail(error as FsError),
+    );
+  }
+
+  private afterWrite(lsn: number, frames: number, logs: readonly Log[], directs: readonly Reach[]): void {
+    if (this.failure !== undefined) return;
+    this.writtenLsn = lsn;
+    this.framesWritten += frames;
+    for (const { log } of directs) if (log.durability === 'fsync') this.syncToo(log);
+    for (const log of logs) {
+      if (log.removed) continue;
+      if (!log.inWritten) {
+        log.inWritten = true;
+        this.written.push(log);
+      }
+      if (log.durability === 'os' && log.strictLsn <= this.syncedLsn && log.writtenPosition > log.visiblePosition) {
+        this.show(log, log.writtenPosition, log.writtenByte);
+      }
+    }
+    if (this.sabotage.ackBeforeSync === true) this.settle(lsn, this.takeWritten());
+    this.writeWaits.release(lsn);
+    this.checkSpace();
+  }
+
+  /** The next sync covers the segments of this log as well. */
+  private syncToo(log: Log): void {
+    if (log.inDirect) return;
+    log.inDirect = true;
+    this.directs.push(log);
+  }
+
+  private takeWritten(): Reach[] {
+    const reach: Reach[] = [];
+    for (const log of this.written) {
+      log.inWritten = false;
+      reach.push({ log, position: log.writtenPosition, byte: log.writtenByte });
+    }
+    this.written = [];
+    return reach;
+  }
+
+  private startSync(): void {
+    const lsn = this.writtenLsn;
+    if (lsn === this.syncedLsn) {
+      // Everything written is durable. What is staged could not be written yet and keeps the wish alive.
+      if (this.commit.lastLsn === lsn) this.needSync = false;
+      return;
+    }
+    this.syncing = true;
+    this.needSync = this.commit.lastLsn > lsn;
+    const reach = this.takeWritten();
+    const frames = this.framesWritten;
+    this.framesWritten = 0;
+    const files: OpenFile[] = [];
+    const release: (() => void)[] = [];
+    const stable: StableReach[] = [];
+    this.commit.takeUnsynced(files);
+    try {
+      for (const log of this.directs) {
+        log.inDirect = false;
+        if (log.removed) continue;
+        const segments = [];
+        for (const segment of log.segments) {
+          if (segment.fileBytes === segment.stableBytes) continue;
+          const opened = this.files.acquireSync(log, segment);
+          release.push(() => this.files.done(opened));
+          if (this.sabotage.missingDirectHalf !== true) files.push(opened.file);
+          segments.push({ segment, bytes: segment.fileBytes, crc: segment.fileCrc });
+        }
+        // While a background flush goes on, the file's end is no append's end: it is synced here, and named stable later.
+        if (!log.flushing) stable.push({ log, position: log.flushedPosition, byte: log.flushedByte, segments });
+      }
+    } catch (error) {
+      this.fail(error as FsError);
+      return;
+    }
+    this.directs = [];
+    const startedMs = this.clock.monotonicMs();
+    let pending = 1;
+    const done = (error: FsError | undefined): void => {
+      if (this.failure !== undefined || this.closed) return;
+      if (error !== undefined) {
+        this.fail(error);
+        return;
+      }
+      if (--pending > 0) return;
+      for (const fn of release) fn();
+      this.syncing = false;
+      this.stats.syncs++;
+      this.stats.syncedFrames += frames;
+      this.stats.onSync?.(this.clock.monotonicMs() - startedMs);
+      for (const s of stable) markStable(s);
+      this.settle(lsn, reach);
+      this.pump();
+      this.afterSync();
+    };
+    if (this.sabotage.skipDirectorySync !== true) {
+      if (this.commit.directoryUnsynced) {
+        pending++;
+        this.commit.directoryUnsynced = false;
+        this.fs.syncDir(`${this.directory}/commit`, done);
+      }
+      if (release.length > 0 && this.files.directoryUnsynced) {
+        pending++;
+        this.files.directoryUnsynced = false;
+        this.fs.syncDir(this.files.directory, done);
+      }
+    }
+    for (const f of files) {
+      pending++;
+      f.datasync(done);
+    }
+    if (--pending === 0) {
+      pending = 1;
+      this.clock.defer(() => done(undefined));
+    }
+  }
+
+  /** Frames up to `lsn` are durable: high watermarks first, then the answers. */
+  private settle(lsn: number, reach: readonly Reach[]): void {
+    if (lsn > this.syncedLsn) this.syncedLsn = lsn;
+    for (const r of reach) {
+      const log = r.log;
+      if (log.removed || r.position <= log.durablePosition) continue;
+      assert(r.position <= log.nextPosition, 'durable ≤ next');
+      log.durablePosition = r.position;
+      log.durableByte = r.byte;
+      if (r.position > log.visiblePosition) this.show(log, r.position, r.byte);
+    }
+    this.writeWaits.release(Math.min(lsn, this.writtenLsn));
+    this.syncWaits.release(lsn);
+  }
+
+  private show(log: Log, position: number, byte: number): void {
+    assert(position >= log.visiblePosition && position <= log.nextPosition, 'the high watermark never regresses');
+    log.visiblePosition = position;
+    log.visibleByte = byte;
+    log.onAdvance?.(log);
+  }
+
+  private afterSync(): void {
+    this.tail.shrink((log) => this.flushSoon(log));
+    const outstanding = this.commit.outstandingBytes + this.directOutstandingBytes;
+    if (outstanding >= this.settings.checkpointAtBytes) this.checkpointer.start();
+    this.relieve();
+  }
+
+  /** @internal called when a checkpoint or flush has made room */
+  relieve(): void {
+    if (this.reliefWaits.length === 0 || (this.congested && this.failure === undefined)) return;
+    const waits = this.reliefWaits;
+    this.reliefWaits = [];
+    for (const fn of waits) fn();
+  }
+
+  // --------------------------------------------------------------------------------------------------------- segments
+
+  /** Writes durable tail bytes to the segment in the background, so that the cache may let them go. */
+  private flushSoon(log: Log): void {
+    if (log.flushing || log.wantsFlush || log.removed || log.durableByte <= log.flushedByte) return;
+    log.wantsFlush = true;
+    this.wantFlush.push(log);
+    this.flushNext();
+  }
+
+  private flushNext(): void {
+    while (this.flushes < 2 && this.wantFlush.length > 0) {
+      const log = this.wantFlush.shift() as Log;
+      log.wantsFlush = false;
+      if (log.flushing || log.removed || log.stagedDirect) continue;
+      this.flushes++;
+      void this.flushDurable(log)
+        .catch((error: unknown) => {
+          this.logger.warn({ log: log.name, err: String(error) }, 'a segment could not be written; its bytes stay in memory and in the commit log');
+        })
+        .finally(() => {
+          this.flushes--;
+          if (this.failure !== undefined || this.closed) return;
+          this.tail.shrink((l) => this.flushSoon(l));
+          this.relieve();
+          this.flushNext();
+        });
+    }
+  }
+
+  /** @internal Brings the segment files up to the durable end. Not synced. @throws FsError */
+  async flushDurable(log: Log): Promise<void> {
+    while (log.flushing) await new Promise<void>((resolve) => this.clock.defer(resolve));
+    if (log.removed || log.durableByte <= log.flushedByte || this.failure !== undefined) return;
+    log.flushing = true;
+    try {
+      await flush(this.files, log, log.durableByte, log.durablePosition);
+    } finally {
+      log.flushing = false;
+      this.schedule();
+    }
+  }
+
+  /** @internal Syncs the segments of a log that have unsynced bytes; then they are stable. @throws FsError */
+  async syncSegments(log: Log): Promise<void> {
+    while (log.flushing) await new Promise<void>((resolve) => this.clock.defer(resolve));
+    const reach: StableReach = { log, position: log.flushedPosition, byte: log.flushedByte, segments: [] };
+    for (const segment of log.segments) {
+      if (segment.fileBytes !== segment.stableBytes) {
+        reach.segments.push({ segment, bytes: segment.fileBytes, crc: segment.fileCrc });
+      }
+    }
+    for (const { segment } of reach.segments) {
+      if (log.removed) return;
+      const opened = await this.files.acquire(log, segment);
+      try {
+        await datasync(opened.file);
+      } finally {
+        this.files.done(opened);
+      }
+    }
+    markStable(reach);
+  }
+
+  /** The removal is durable: memory, descriptors and files go (log.md G9, G14). Waiting readers are told. */
+  private finishRemove(log: Log): void {
+    this.logs.delete(log.id);
+    log.onAdvance?.(log);
+    this.tail.dropAll(log);
+    this.dropSegments(log, log.segments.splice(0));
+  }
+
+  /** The new start is durable: whole segments below it go, oldest first (G14). */
+  private finishTrim(log: Log): void {
+    if (log.removed || this.closed || this.failure !== undefined) return;
+    let n = 0;
+    while (n < log.segments.length - 1 && (log.segments[n] as Segment).end <= log.startPosition) n++;
+    const last = log.segments.at(-1);
+    if (last !== undefined && last.bytes > 0 && log.startPosition === log.nextPosition) log.rollNext = true;
+    while (log.epochs.length > 1 && (log.epochs[1] as EpochStart).start <= log.startPosition) log.epochs.shift();
+    log.fences = log.fences.filter((f) => f.to > log.startPosition);
+    if (n === 0) return;
+    if (log.flushing) {
+      this.clock.defer(() => this.finishTrim(log));
+      return;
+    }
+    const gone = log.segments.splice(0, n);
+    const end = (gone.at(-1) as Segment).end;
+    const endByte = (log.segments[0] as Segment).startByte;
+    if (endByte > log.flushedByte) {
+      log.flushedByte = endByte;
+      log.flushedPosition = end;
+    }
+    if (endByte > log.stableByte) {
+      log.stableByte = endByte;
+      log.stablePosition = end;
+    }
+    this.tail.dropFlushed(log);
+    this.dropSegments(log, gone);
+  }
+
+  /** @internal Closes and unlinks files in the background, one after the other. A failure leaves a file that the next start removes. */
+  dropSegments(log: Log, segments: readonly Segment[]): void {
+    void (async () => {
+      for (const s of segments) {
+        while (log.flushing) await new Promise<void>((resolve) => this.clock.defer(resolve));
+        if (!s.exists || this.closed || this.failure !== undefined) continue;
+        const path = this.files.path(log, s);
+        this.files.forget(log, s);
+        await unlink(this.fs, path);
+        await unlink(this.fs, indexFileName(path));
+      }
+    })().catch((error: unknown) => this.logger.warn({ log: log.name, err: String(error) }, 'a segment file could not be removed'));
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- failure
+
+  /** Ends the shard. @returns the error that everyone gets */
+  fail(cause: FsError | Error): HadronError {
+    if (this.failure !== undefined) return this.failure;
+    const code = (cause as FsError).code ?? '';
+    const error = new HadronError('STORAGE_FAILED', `the disk failed (${code || cause.message}); what was not acknowledged may be lost, recovery is under way, try again`, { cause });
+    this.failure = error;
+    this.logger.error({ code, err: cause.message, directory: this.directory }, 'a write or sync failed: dropping the state in memory and recovering');
+    this.writeWaits.fail(error);
+    this.syncWaits.fail(error);
+    this.clock.defer(() => {
+      this.relieve();
+      if (!this.closed) this.onFailure?.(error);
+    });
+    return error;
+  }
+
+  /** @internal looks at the free space, at most twice a second, while something is written */
+  checkSpace(now: number = this.clock.monotonicMs()): void {
+    if (now - this.lastSpaceCheck < SPACE_CHECK_MS || this.settings.minFreeBytes === 0) return;
+    this.lastSpaceCheck = now;
+    this.fs.space(this.directory, (error, free, total) => {
+      if (this.failure !== undefined || this.closed || error !== undefined) return;
+      const least = Math.min(this.settings.minFreeBytes, Math.floor(total / 100));
+      if (free < least) {
+        if (this.refusal === undefined) {
+          this.logger.error({ freeBytes: free, minFreeBytes: least }, 'the disk is nearly full: producing is refused, reading and deleting go on');
+        }
+        this.refusal = new HadronError('STORAGE_FULL', `only ${free} bytes are free on the disk, ${least} must be; delete topics or records, or make room`);
+        this.spaceTimer?.cancel();
+        this.spaceTimer = this.clock.setTimer(SPACE_RETRY_MS, () => this.checkSpace(Number.POSITIVE_INFINITY));
+        this.lastSpaceCheck = Number.NEGATIVE_INFINITY;
+      } else if (this.refusal !== undefined) {
+        this.refusal = undefined;
+        this.logger.info({ freeBytes: free }, 'the disk has room again: producing is accepted');
+      }
+    });
+  }
+}
+
+/** Books an append into log and segment. The same on the live path and in recovery. */
+export function noteAppend(
+  log: Log,
+  segment: Segment,
+  position: number,
+  extent: number,
+  length: number,
+  maxTimestamp: number,
+  indexIntervalBytes: number,
+): void {
+  if (segment.sinceIndex >= indexIntervalBytes) {
+    segment.index?.add(position, segment.bytes, segment.maxTimestamp);
+    segment.sinceIndex = 0;
+  }
+  segment.sinceIndex += length;
+  segment.bytes += length;
+  segment.end = position + extent;
+  if (maxTimestamp > segment.maxTimestamp) {
+    segment.maxTimestamp = maxTimestamp;
+    segment.maxTimestampAt = position;
+  }
+  log.nextPosition = position + extent;
+  log.nextByte += length;
+}
+
+/** The segments of a log are synced as far as `reach` tells. */
+function markStable(reach: StableReach): void {
+  const log = reach.log;
+  for (const { segment, bytes, crc } of reach.segments) {
+    if (bytes <= segment.stableBytes) continue;
+    segment.stableBytes = bytes;
+    segment.stableCrc = crc;
+  }
+  if (reach.byte > log.stableByte) {
+    log.stableByte = reach.byte;
+    log.stablePosition = reach.position;
+  }
+}

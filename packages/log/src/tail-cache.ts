@@ -1,0 +1,112 @@
+/**
+ * The tail cache: recent bytes of all logs of a shard, within one budget.
+ *
+ * Every append is copied here once, patched with its position, and served from here to readers, to segment files and to
+ * the commit log. A chunk leaves only when its bytes are in the segment file (log.md G13); when the budget is spent and
+ * the oldest chunks are not written yet, `wantFlush` names their logs.
+ */
+import type { Log, TailChunk } from './log.ts';
+import type { SlabPool } from './slab.ts';
+
+const MARK_EVERY_BYTES = 8192;
+const CHUNK_MIN_BYTES = 1024;
+const CHUNK_MAX_BYTES = 1024 * 1024;
+
+export class TailCache {
+  /** Bytes of memory in chunks (allocated, not used). */
+  bytes = 0;
+  budgetBytes: number;
+  private readonly pool: SlabPool;
+  /** Chunks by age, with their logs; a ring would save the odd slice, an array with a head is enough. */
+  private readonly ages: { log: Log; chunk: TailChunk }[] = [];
+  private head = 0;
+
+  constructor(pool: SlabPool, budgetBytes: number) {
+    this.pool = pool;
+    this.budgetBytes = budgetBytes;
+  }
+
+  /** Room for one append of `length` bytes at the log's `nextByte`, in one piece. */
+  room(log: Log, length: number, newSegment: boolean): TailChunk {
+    const last = log.chunks.length === 0 ? undefined : (log.chunks[log.chunks.length - 1] as TailChunk);
+    if (last !== undefined && !newSegment && last.used + length <= last.piece.size) return last;
+    const grown = last === undefined ? CHUNK_MIN_BYTES : Math.min(last.piece.size * 4, CHUNK_MAX_BYTES);
+    const piece = this.pool.take(Math.max(grown, length));
+    const chunk: TailChunk = {
+      piece,
+      startByte: log.nextByte,
+      basePosition: log.nextPosition,
+      used: 0,
+      marks: undefined,
+      lastMark: 0,
+    };
+    this.bytes += piece.size;
+    log.chunks.push(chunk);
+    this.ages.push({ log, chunk });
+    return chunk;
+  }
+
+  /** Notes that `length` bytes at `position` were put into `chunk`. */
+  filled(chunk: TailChunk, position: number, length: number): void {
+    if (chunk.used - chunk.lastMark >= MARK_EVERY_BYTES) {
+      chunk.marks ??= [];
+      chunk.marks.push(position, chunk.used);
+      chunk.lastMark = chunk.used;
+    }
+    chunk.used += length;
+  }
+
+  /** Brings memory below the budget as far as flushed bytes allow. `wantFlush` gets logs whose oldest bytes block. */
+  shrink(wantFlush: (log: Log) => void): void {
+    let looked = this.ages.length - this.head;
+    while (this.bytes > this.budgetBytes && looked-- > 0) {
+      const age = this.ages[this.head++] as { log: Log; chunk: TailChunk };
+      if (this.head > 1024 && this.head * 2 > this.ages.length) {
+        this.ages.splice(0, this.head);
+        this.head = 0;
+      }
+      const { log, chunk } = age;
+      if (log.chunks[0] !== chunk) {
+        if (log.chunks.includes(chunk)) this.ages.push(age);
+        continue;
+      }
+      if (chunk.startByte + chunk.used > log.flushedByte) {
+        wantFlush(log);
+        this.ages.push(age);
+        continue;
+      }
+      this.dropFirst(log);
+    }
+  }
+
+  /** Drops the memory of a log that is done: removed, or idle and flushed. */
+  dropFlushed(log: Log): void {
+    while (log.chunks.length > 0) {
+      const chunk = log.chunks[0] as TailChunk;
+      if (chunk.startByte + chunk.used > log.flushedByte) return;
+      this.dropFirst(log);
+    }
+  }
+
+  dropAll(log: Log): void {
+    while (log.chunks.length > 0) this.dropFirst(log);
+  }
+
+  private dropFirst(log: Log): void {
+    const chunk = log.chunks.shift() as TailChunk;
+    this.bytes -= chunk.piece.size;
+    chunk.piece.release();
+  }
+}
+
+/** Index of the chunk that holds `byte`; the caller knows that one does. */
+export function chunkAt(log: Log, byte: number): number {
+  let lo = 0;
+  let hi = log.chunks.length;
+  while (lo < hi) {
+    const mid = (lo + hi) >>> 1;
+    if ((log.chunks[mid] as TailChunk).startByte <= byte) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo - 1;
+}
