@@ -1,0 +1,18 @@
+/** The part of cli-progress that progress.ts uses; the package brings no types. */
+declare module 'cli-progress' {
+  export class SingleBar {
+    constructor(options: {
+      format: string;
+      stream: NodeJS.WritableStream;
+      hideCursor: boolean;
+      clearOnComplete: boolean;
+      fps: number;
+    });
+    start(total: number, startValue: number): void;
+    setTotal(total: number): void;
+    update(current: number): void;
+    stop(): void;
+  }
+  const cliProgress: { SingleBar: typeof SingleBar };
+  export default cliProgress;
+}

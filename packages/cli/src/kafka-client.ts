@@ -1,0 +1,96 @@
+/** The Kafka client of the `kafka` commands: @platformatic/kafka, loaded when a command needs it, its errors put in one line. */
+import { parseHostPort } from '@hadron/server';
+import { CommandFailure } from './failure.ts';
+
+/** What all clients of the command line are made with. */
+export function clientSettings(bootstrap: string) {
+  const brokers = bootstrap.split(',').map((text) => {
+    const address = parseHostPort(text);
+    if (address === undefined) {
+      throw new CommandFailure(
+        'REQUEST_INVALID',
+        `--bootstrap ${text}: expected HOST:PORT, for example 127.0.0.1:9092`,
+      );
+    }
+    return address;
+  });
+  return {
+    clientId: 'hadron-cli',
+    bootstrapBrokers: brokers,
+    connectTimeout: 3_000,
+    timeout: 10_000,
+    retries: 1,
+    retryDelay: 100,
+  };
+}
+
+/** What to do about the protocol errors a person meets most. */
+const ADVICE: Readonly<Record<string, string>> = {
+  UNKNOWN_TOPIC_OR_PARTITION: 'there is no such topic or partition; `hadron kafka topics list` shows what there is',
+  TOPIC_ALREADY_EXISTS: 'the topic exists already; `hadron kafka topics describe NAME` shows it',
+  INVALID_TOPIC_EXCEPTION: 'not a topic name: use letters, digits, ".", "_" and "-", at most 249',
+  INVALID_CONFIG: 'a topic config is unknown or its value is not allowed',
+  INVALID_PARTITIONS: 'not a number of partitions this server allows',
+  KAFKA_STORAGE_ERROR: 'the server cannot write now (disk full or failing); look at its /readyz',
+  MESSAGE_TOO_LARGE: 'a record is larger than max.message.bytes of the topic',
+};
+
+interface KafkaError {
+  readonly code?: string;
+  readonly message?: string;
+  readonly apiId?: string;
+  readonly serverErrorMessage?: string | null;
+  readonly errors?: readonly unknown[];
+  readonly cause?: unknown;
+}
+
+/** The failure behind an error of the client, which wraps errors in errors. */
+export function kafkaFailure(error: unknown, bootstrap: string): unknown {
+  if (error instanceof CommandFailure) return error;
+  const protocol = find(error, (e) => typeof e.apiId === 'string');
+  if (protocol !== undefined) {
+    const code = protocol.apiId as string;
+    const said = protocol.serverErrorMessage;
+    const advice = ADVICE[code] ?? protocol.message ?? 'the server refused';
+    return new CommandFailure(code, said ? `${said} (${advice})` : advice, { cause: error });
+  }
+  const network = find(
+    error,
+    (e) => e.code === 'PLT_KFK_NETWORK' || e.code === 'PLT_KFK_TIMEOUT' || e.code === 'ECONNREFUSED',
+  );
+  if (network !== undefined) {
+    const advice = 'start one with `npm start`, or name another with --bootstrap HOST:PORT';
+    return new CommandFailure('CONNECTION_FAILED', `no server answers at ${bootstrap}: ${advice}`, { cause: error });
+  }
+  return error;
+}
+
+function find(error: unknown, match: (error: KafkaError) => boolean, depth = 0): KafkaError | undefined {
+  if (typeof error !== 'object' || error === null || depth > 8) return undefined;
+  const candidate = error as KafkaError;
+  if (match(candidate)) return candidate;
+  for (const inner of [...(candidate.errors ?? []), candidate.cause]) {
+    const found = find(inner, match, depth + 1);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+interface Closable {
+  close(): unknown;
+}
+
+/** Runs `work` with a client and closes it, whatever happens. */
+export async function withClient<C extends Closable, R>(
+  client: C,
+  bootstrap: string,
+  work: (client: C) => Promise<R>,
+): Promise<R> {
+  try {
+    return await work(client);
+  } catch (error) {
+    throw kafkaFailure(error, bootstrap);
+  } finally {
+    await Promise.resolve(client.close()).catch(() => {}); // a connection that is gone closes badly; the work is done
+  }
+}
