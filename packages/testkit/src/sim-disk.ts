@@ -33,6 +33,7 @@ export const SECTOR_BYTES = 512;
 
 const ARENA_BYTES = 64 * 1024;
 const FILE_BYTES_FIRST = 4 * 1024;
+const ARROW = ' → '; // between the two paths of a rename
 const NO_BYTES = new Uint8Array(0);
 
 /** Virtual time that a call takes, in ms, chosen evenly between the two. */
@@ -380,12 +381,17 @@ export class SimDisk {
   /** @internal Notes a call, decides its fate, and counts it when it changes something. */
   begin(process: SimProcess, op: DiskOp, path: string, changes: boolean, a?: number, b?: number): Verdict | undefined {
     this.#scheduler.trace.add(this.#scheduler.nowMs, process.name, op, path, a, b);
-    if (this.#recording !== undefined && (changes || this.#recording.reads)) this.#record(op, path, a, b);
+    if (this.#recording !== undefined && (changes || this.#recording.reads))
+      this.#record(op === 'open' && changes ? 'create' : op, path, a, b);
     if (changes) {
       this.changeCount++;
       if (this.readOnly) return { code: 'EROFS' };
     }
-    return this.faults.isQuiet ? undefined : this.faults.judge(op, path, b ?? 0);
+    if (this.faults.isQuiet) return undefined;
+    const verdict = this.faults.judge(op, path, b ?? 0);
+    if (verdict !== undefined)
+      this.#scheduler.note('disk', `injects ${describeVerdict(verdict)} into`, `${op} ${path}`);
+    return verdict;
   }
 
   /** @internal Whether the process must die at the change just begun. */
@@ -599,18 +605,18 @@ export class SimDisk {
 
   // ---- inside ----
 
-  #record(op: DiskOp, path: string, a: number | undefined, b: number | undefined): void {
+  #record(op: string, path: string, a: number | undefined, b: number | undefined): void {
     const about = a === undefined ? '' : b === undefined ? ` ${a}` : ` ${a}+${b}`;
-    const shown = path
-      .split(' → ')
-      .map((p) => this.#shown(p))
-      .join(' → ');
-    this.#recording?.lines.push(`${op} ${shown}${about}`);
+    this.#recording?.lines.push(`${op} ${this.#shown(path)}${about}`);
   }
 
   #shown(path: string): string {
     const strip = this.#recording?.strip ?? '';
-    return strip !== '' && path.startsWith(strip) ? path.slice(strip.length).replace(/^\/+/, '') || '.' : path;
+    if (strip === '') return path;
+    return path
+      .split(ARROW)
+      .map((p) => (p.startsWith(strip) ? p.slice(strip.length).replace(/^\/+/, '') || '.' : p))
+      .join(ARROW);
   }
 
   #changed(dir: DirNode, name: string, node: Node | undefined, renamedFrom?: string, after?: EntryChange): EntryChange {
@@ -852,6 +858,12 @@ export class SimDisk {
   }
 }
 
+function describeVerdict({ code, part, delayMs }: Verdict): string {
+  if (code !== undefined) return code;
+  if (part !== undefined) return `short (${part.toFixed(2)})`;
+  return delayMs === undefined ? 'hold' : `${delayMs} ms`;
+}
+
 function changesSomething(op: DiskOp): boolean {
   return op !== 'read' && op !== 'open' && op !== 'space';
 }
@@ -945,7 +957,7 @@ class SimFileSystem implements FileSystem {
   }
 
   rename(from: string, to: string, done: Done): void {
-    this.later('rename', `${from} → ${to}`, true, () => this.#disk.rename(from, to), done);
+    this.later('rename', from + ARROW + to, true, () => this.#disk.rename(from, to), done);
   }
 
   unlink(path: string, done: Done): void {
