@@ -2,6 +2,8 @@ export * from './fs-contract.ts';
 export * from './history.ts';
 export * from './seeds.ts';
 export * from './sim-disk.ts';
+export { fsError } from './sim-fs.ts';
+export { SECTOR_BYTES } from './sim-nodes.ts';
 export * from './sim-faults.ts';
 export * from './sim-random.ts';
 export * from './sim-scheduler.ts';

@@ -50,7 +50,7 @@ describe('order', () => {
     const p = s.spawn('p');
     const order: string[] = [];
     const deep = async (): Promise<void> => {
-      for (let i = 0; i < 5_000; i++) await null;
+      for (let i = 0; i < 5_000; i++) await Promise.resolve();
       order.push('deep');
     };
     p.defer(() => void deep());

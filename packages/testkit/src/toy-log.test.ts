@@ -157,7 +157,6 @@ describe('the kit on a toy log', () => {
       sum.lost += counts.lost;
       sum.recoveries += counts.recoveries;
     });
-    console.log(`toy log: ${JSON.stringify(sum)}, ${cost.meanMs.toFixed(2)} ms per seed`);
     expect(sum.acknowledged).toBeGreaterThan(3_000);
     expect(sum.lost).toBeGreaterThan(100);
     expect(sum.recoveries).toBeGreaterThan(600);
@@ -174,7 +173,6 @@ describe('the kit on a toy log', () => {
       const failure = await forEachSeed({ count: 300 }, async (sim) => void (await run(sim, broken))).catch((e) => e);
       expect(failure).toBeInstanceOf(SeedFailure);
       expect(failure.message).toMatch(/HistoryViolation: (acknowledged|shown|from the dead)/);
-      console.log(`${broken}: found by seed ${failure.seed}`);
     });
   }
 });
