@@ -151,7 +151,7 @@ async function run(sim: Sim, broken?: Break): Promise<History> {
 describe('the kit on a toy log', () => {
   it('does not cry wolf (300 seeds), and exercises what it should', async () => {
     const sum = { acknowledged: 0, lost: 0, recoveries: 0 };
-    const cost = await forEachSeed({ count: 300 }, async (sim) => {
+    await forEachSeed({ count: 300 }, async (sim) => {
       const counts = (await run(sim)).counts();
       sum.acknowledged += counts.acknowledged;
       sum.lost += counts.lost;
