@@ -24,16 +24,27 @@ export function clientSettings(bootstrap: string) {
   };
 }
 
-/** What to do about the protocol errors a person meets most. */
-const ADVICE: Readonly<Record<string, string>> = {
-  UNKNOWN_TOPIC_OR_PARTITION: 'there is no such topic or partition; `hadron kafka topics list` shows what there is',
-  TOPIC_ALREADY_EXISTS: 'the topic exists already; `hadron kafka topics describe NAME` shows it',
+/** What a protocol error means, where the server adds nothing. */
+const MEANING: Readonly<Record<string, string>> = {
   INVALID_TOPIC_EXCEPTION: 'not a topic name: use letters, digits, ".", "_" and "-", at most 249',
   INVALID_CONFIG: 'a topic config is unknown or its value is not allowed',
   INVALID_PARTITIONS: 'not a number of partitions this server allows',
-  KAFKA_STORAGE_ERROR: 'the server cannot write now (disk full or failing); look at its /readyz',
   MESSAGE_TOO_LARGE: 'a record is larger than max.message.bytes of the topic',
 };
+
+/** What to do about it. */
+const REMEDY: Readonly<Record<string, string>> = {
+  UNKNOWN_TOPIC_OR_PARTITION: '`hadron kafka topics list` shows what there is',
+  TOPIC_ALREADY_EXISTS: '`hadron kafka topics describe NAME` shows it',
+  KAFKA_STORAGE_ERROR: 'the disk is full or failing; the server goes on by itself when it recovers',
+};
+
+export function unknownTopic(topic: string): CommandFailure {
+  return new CommandFailure(
+    'UNKNOWN_TOPIC_OR_PARTITION',
+    `there is no topic ${topic}; ${REMEDY['UNKNOWN_TOPIC_OR_PARTITION']}`,
+  );
+}
 
 interface KafkaError {
   readonly code?: string;
@@ -50,9 +61,12 @@ export function kafkaFailure(error: unknown, bootstrap: string): unknown {
   const protocol = find(error, (e) => typeof e.apiId === 'string');
   if (protocol !== undefined) {
     const code = protocol.apiId as string;
-    const said = protocol.serverErrorMessage;
-    const advice = ADVICE[code] ?? protocol.message ?? 'the server refused';
-    return new CommandFailure(code, said ? `${said} (${advice})` : advice, { cause: error });
+    const said = (protocol.serverErrorMessage || MEANING[code] || protocol.message || 'the server refused').replace(
+      /\.$/,
+      '',
+    );
+    const remedy = REMEDY[code];
+    return new CommandFailure(code, remedy === undefined ? said : `${said}; ${remedy}`, { cause: error });
   }
   const network = find(
     error,
@@ -62,6 +76,8 @@ export function kafkaFailure(error: unknown, bootstrap: string): unknown {
     const advice = 'start one with `npm start`, or name another with --bootstrap HOST:PORT';
     return new CommandFailure('CONNECTION_FAILED', `no server answers at ${bootstrap}: ${advice}`, { cause: error });
   }
+  const misuse = find(error, (e) => e.code === 'PLT_KFK_USER');
+  if (misuse !== undefined) return new CommandFailure('REQUEST_INVALID', misuse.message ?? 'refused', { cause: error });
   return error;
 }
 

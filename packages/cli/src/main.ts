@@ -1,12 +1,13 @@
 /** The entry of the bundle: `hadron …`. */
 import { run } from './program.ts';
 
-// `hadron … | head` closes our output early; that is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
-
-const code = await run(process.argv.slice(2));
-// A running server keeps the process; everything else ends when its last handle is closed, or here.
-if (code !== 0) process.exitCode = code;
+const argv = process.argv.slice(2);
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    // `hadron … | head` closes our output early: no failure, nothing left to do. A server goes on without its listener.
+    if (argv[0] !== 'start') process.exit(0);
+  });
+}
+// Whatever a client library still holds open does not keep the command.
+process.exit(await run(argv));

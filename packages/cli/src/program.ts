@@ -52,14 +52,24 @@ export function buildProgram(io: Io): Command {
     )
     .action(async (names, options) => (await import('./commands/config.ts')).config(io, names, options));
 
-  kafkaCommands(program.command('kafka').description('Talk to a server over the Kafka protocol.'), io);
+  kafkaCommands(
+    program
+      .command('kafka')
+      .summary('topics, produce, consume')
+      .description('Talk to a server over the Kafka protocol.'),
+    io,
+  );
   logCommands(
-    program.command('log').description('Look at the data folder of a stopped server (read-only on a running one).'),
+    program
+      .command('log')
+      .summary('look into a data folder')
+      .description('Look at the data folder of a stopped server (read-only on a running one).'),
     io,
   );
 
   program
     .command('completion')
+    .summary('print a completion script')
     .description('Print a script that completes hadron commands in your shell.')
     .argument('<shell>', 'bash, zsh or fish')
     .addHelpText(

@@ -50,7 +50,10 @@ export function checkBrokerSetting(key: string, text: string, place?: string): v
     return;
   }
   const otherwise = SAID_OTHERWISE[key];
-  const hint = otherwise === undefined ? didYouMean(key, BROKER_SETTINGS.keys()) : `; here it is said by ${otherwise}`;
+  const hint =
+    otherwise === undefined
+      ? didYouMean(key, BROKER_SETTINGS.keys()) || '; `hadron config` lists them all'
+      : `; here it is said by ${otherwise}`;
   throw new HadronError(
     'SETTING_UNKNOWN',
     `there is no setting ${key}${place === undefined ? '' : ` (${place})`}${hint}`,

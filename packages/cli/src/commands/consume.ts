@@ -1,8 +1,7 @@
 /** `hadron kafka consume`: records as they come, a line each. */
 import type { Message } from '@platformatic/kafka';
-import { CommandFailure } from '../failure.ts';
 import { type Io, say } from '../io.ts';
-import { clientSettings, withClient } from '../kafka-client.ts';
+import { clientSettings, unknownTopic, withClient } from '../kafka-client.ts';
 import type { ClientOptions } from '../options.ts';
 import { onStopSignals } from '../signals.ts';
 
@@ -26,13 +25,10 @@ export async function consume(io: Io, topic: string, options: ConsumeOptions): P
     maxWaitTime: 500,
   });
   const count = await withClient(client, options.bootstrap, async (consumer) => {
-    const metadata = await consumer.metadata({ topics: [topic], autocreateTopics: false });
-    if ((metadata.topics.get(topic)?.partitionsCount ?? 0) === 0) {
-      throw new CommandFailure(
-        'UNKNOWN_TOPIC_OR_PARTITION',
-        `there is no topic ${topic}; \`hadron kafka topics list\` shows what there is`,
-      );
-    }
+    const metadata = await consumer.metadata({ topics: [topic], autocreateTopics: false }).catch((error: unknown) => {
+      throw /unknown topic/i.test(String(error)) ? unknownTopic(topic) : error;
+    });
+    if ((metadata.topics.get(topic)?.partitionsCount ?? 0) === 0) throw unknownTopic(topic);
     const ends = options.exit === true ? await consumer.listOffsets({ topics: [topic] }) : undefined;
     const ending = ends?.get(topic) ?? [];
     if (options.exit === true && ending.every((end) => end <= 0n)) return 0;

@@ -48,7 +48,7 @@ export async function produce(
     serializers: stringSerializers,
     idempotent: true,
   });
-  const ends = new Map<number, number>(); // partition → offset behind its last record
+  const firstOffsets = new Map<number, number>(); // per partition, of what was written
   let records = 0;
 
   await withClient(client, options.bootstrap, async (producer) => {
@@ -72,7 +72,9 @@ export async function produce(
         compression,
         autocreateTopics: true,
       });
-      for (const { partition, offset } of result.offsets ?? []) ends.set(partition, Number(offset));
+      for (const { partition, offset } of result.offsets ?? []) {
+        if (!firstOffsets.has(partition)) firstOffsets.set(partition, Number(offset));
+      }
       records += sent.length;
       if (size === undefined) progress.update(records, records);
       else progress.update(Math.min(bytes, size));
@@ -91,10 +93,14 @@ export async function produce(
       progress.stop();
     }
   });
-  const partitions = [...ends].sort(([a], [b]) => a - b).map(([partition, offset]) => ({ partition, offset }));
+  const partitions = [...firstOffsets]
+    .sort(([a], [b]) => a - b)
+    .map(([partition, firstOffset]) => ({ partition, firstOffset }));
   if (options.output === 'json') printJson(io, { topic, records, partitions });
   else {
-    const where = partitions.map(({ partition, offset }) => `partition ${partition} at offset ${offset}`).join(', ');
+    const where = partitions
+      .map(({ partition, firstOffset }) => `partition ${partition} from offset ${firstOffset}`)
+      .join(', ');
     say(io, `${records} record${records === 1 ? '' : 's'} to ${topic}${where === '' ? '' : `: ${where}`}`);
   }
 }

@@ -18,30 +18,31 @@ interface RunningServer {
   close(): Promise<void>;
 }
 
-const { startServer } = serverPackage as unknown as {
-  startServer: (settings: ServerSettings) => Promise<RunningServer>;
-};
+type StartServer = (settings: ServerSettings) => Promise<RunningServer>;
+
+const { startServer } = serverPackage as unknown as { startServer: StartServer };
 
 /** Starts a server and returns when it has stopped. */
-export async function start(io: Io, options: SettingOptions): Promise<void> {
+export async function start(io: Io, options: SettingOptions, serve: StartServer = startServer): Promise<void> {
   const readText = (file: string) => fs.readFileSync(file, 'utf8');
   const { settings } = await loadSettings({ flags: options, env: io.env, cwd: io.cwd, readText });
 
   const stopAsked = Promise.withResolvers<NodeJS.Signals>();
-  onStopSignals({
+  const removeSignals = onStopSignals({
     first: (signal) => stopAsked.resolve(signal),
     second: () => process.exit(130),
   });
   // A server with nothing to do must still be running when nothing else keeps the process.
   const alive = setInterval(() => {}, 1 << 30);
   try {
-    const server = await startServer(settings);
+    const server = await serve(settings);
     if (options.output === 'json') printReadyLine(io, settings, server);
     else printBanner(io, settings, server);
     await stopAsked.promise;
     await stop(io, server, options);
   } finally {
     clearInterval(alive);
+    removeSignals();
   }
 }
 
@@ -63,7 +64,7 @@ async function stop(io: Io, server: RunningServer, { output }: SettingOptions): 
 /** One JSON object on one line: what a script waits for. */
 function printReadyLine(io: Io, settings: ServerSettings, server: RunningServer): void {
   const { kafkaAddresses, httpAddress } = server;
-  const ready = { ready: true, version: version(), pid: process.pid, kafkaAddresses, httpAddress };
+  const ready = { event: 'ready', version: version(), pid: process.pid, kafkaAddresses, httpAddress };
   io.stdout.write(`${JSON.stringify({ ...ready, dataDir: settings.dataDir, durability: settings.durability })}\n`);
 }
 

@@ -1,8 +1,7 @@
 /** `hadron kafka topics …` */
 import type { Admin } from '@platformatic/kafka';
-import { CommandFailure } from '../failure.ts';
 import { type Io, printJson, printTable, say } from '../io.ts';
-import { clientSettings, withClient } from '../kafka-client.ts';
+import { clientSettings, unknownTopic, withClient } from '../kafka-client.ts';
 import { type ClientOptions, pairs } from '../options.ts';
 
 interface CreateOptions extends ClientOptions {
@@ -40,12 +39,7 @@ export async function list(io: Io, options: ClientOptions): Promise<void> {
 export async function describe(io: Io, name: string, options: ClientOptions): Promise<void> {
   const topic = await withAdmin(options, async (admin) => {
     const names = await admin.listTopics({ includeInternals: true });
-    if (!names.includes(name)) {
-      throw new CommandFailure(
-        'UNKNOWN_TOPIC_OR_PARTITION',
-        `there is no topic ${name}; \`hadron kafka topics list\` shows what there is`,
-      );
-    }
+    if (!names.includes(name)) throw unknownTopic(name);
     const found = (await admin.metadata({ topics: [name] })).topics.get(name);
     const partitions = found?.partitions ?? [];
     const offsets = async (timestamp: bigint) => {
@@ -93,11 +87,13 @@ async function configsOf(admin: Admin, name: string) {
     const [answer] = await admin.describeConfigs({
       resources: [{ resourceType: TOPIC, resourceName: name, configurationKeys: [] }],
     });
-    return answer?.configs.map(({ name: config, value, configSource }) => ({
-      name: config,
-      value,
-      source: SOURCES[configSource] ?? 'unknown',
-    }));
+    return answer?.configs
+      .map(({ name: config, value, configSource }) => ({
+        name: config,
+        value,
+        source: SOURCES[configSource] ?? 'unknown',
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
     if ((error as { code?: string }).code === 'PLT_KFK_UNSUPPORTED_API') return undefined;
     throw error;
