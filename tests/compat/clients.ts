@@ -4,11 +4,12 @@
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { kafkaJars } from './launch.ts';
 import { cacheDir, lastLine, mavenJars, repoRoot, run, which, works } from './lib/shell.ts';
 
 /** What `prepare` finds: a command that takes BOOTSTRAP PREFIX PARTITIONS, or why there is none. */
-export type Prepared = { command: string[] } | { skipped: string };
+type Prepared = { command: string[] } | { skipped: string };
 
 export interface CompatClient {
   readonly name: string;
@@ -40,10 +41,10 @@ export const scenario: readonly string[] = [
 ];
 
 const here = join(repoRoot, 'tests/compat');
-const nodeScript = (path: string): string[] => [
+const nodeScript = (url: string): string[] => [
   process.execPath,
-  '--disable-warning=TimeoutNegativeWarning',
-  join(here, path),
+  '--disable-warning=TimeoutNegativeWarning', // kafkajs
+  fileURLToPath(url),
 ];
 
 /** Pinned, so that a new release is a decision. */
@@ -68,20 +69,20 @@ export const clients: readonly CompatClient[] = [
         const installed = await run(['apt-get', 'install', '-y', '-qq', 'kcat'], { env, timeoutMs: 180_000 });
         if (installed.code !== 0) return { skipped: `apt-get install kcat: ${lastLine(installed)}` };
       }
-      return { command: nodeScript('kcat/run.ts') };
+      return { command: nodeScript(import.meta.resolve('./kcat/run.ts')) };
     },
   },
   {
     name: 'kafkajs',
     about: 'kafkajs 2.2.4',
     limitMs: 90_000,
-    prepare: () => fromNodeModules('kafkajs', 'kafkajs/run.ts'),
+    prepare: () => fromNodeModules('kafkajs', import.meta.resolve('./kafkajs/run.ts')),
   },
   {
     name: 'platformatic',
     about: '@platformatic/kafka',
     limitMs: 90_000,
-    prepare: () => fromNodeModules('@platformatic/kafka', 'platformatic/run.ts'),
+    prepare: () => fromNodeModules('@platformatic/kafka', import.meta.resolve('./platformatic/run.ts')),
   },
   {
     name: 'python',
@@ -133,7 +134,9 @@ export const clients: readonly CompatClient[] = [
     async prepare() {
       if (!works('java', '-version')) return { skipped: 'Java is not installed' };
       const jars = await kafkaJars();
-      return 'missing' in jars ? { skipped: jars.missing } : { command: nodeScript('kafka-tools/run.ts') };
+      return 'missing' in jars
+        ? { skipped: jars.missing }
+        : { command: nodeScript(import.meta.resolve('./kafka-tools/run.ts')) };
     },
   },
 ];

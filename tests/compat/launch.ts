@@ -41,9 +41,11 @@ export interface LaunchOptions {
 /** The node that runs TypeScript here also runs the server under test. */
 const hadronBin = join(repoRoot, 'packages/cli/bin/hadron.mjs');
 
+const java = 'java';
+
 const defaultSettings = { 'num.partitions': '4', 'group.initial.rebalance.delay.ms': '0' };
 
-export function hadronMissing(): string | undefined {
+function hadronMissing(): string | undefined {
   return existsSync(hadronBin) ? undefined : `packages/cli/bin/hadron.mjs does not exist (not built yet?)`;
 }
 
@@ -158,7 +160,7 @@ export async function startKafka(options: LaunchOptions = {}): Promise<RunningSe
   );
   if (fresh) {
     const format = spawn(
-      'java',
+      java,
       // biome-ignore format: one command
       ['-cp', jars.jars, 'kafka.tools.StorageTool', 'format', '-t', 'MkU3OEVBNTcwNTJENDM2Qk', '-c', properties],
       { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -167,7 +169,7 @@ export async function startKafka(options: LaunchOptions = {}): Promise<RunningSe
     if (code !== 0) throw new Error('Kafka could not format its folder');
   }
   const command = [
-    'java',
+    java,
     '-Xms1g',
     '-Xmx1g',
     '-server',

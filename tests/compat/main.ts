@@ -27,6 +27,9 @@ interface ClientResult {
   steps: StepResult[];
 }
 
+// The differential probe is a program of its own that ends the process.
+if (process.argv.includes('--probe')) await import('./probe.ts');
+
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -56,7 +59,8 @@ clients: ${clients.map((client) => client.name).join(', ')} (default: all)
   --tests a,b             the same as naming the clients
   --partitions N          partitions an auto-created topic must have (default 4; not checked with --bootstrap)
   --durability fsync|os   durability mode of the Hadron started here
-  --output json           one JSON document instead of the table`,
+  --output json           one JSON document instead of the table
+  --probe                 raw frames for the facts of the contract instead of clients (see probe.ts)`,
   );
   process.exit(0);
 }

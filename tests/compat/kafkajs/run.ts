@@ -1,36 +1,26 @@
 /** The common scenario with kafkajs 2.2.4 (unmaintained, everywhere). See ../README.md for the steps. */
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { lz4Compress, lz4Decompress, snappyCompress, snappyDecompress } from '@platformatic/wasm-utils';
+import { compressionsAlgorithms } from '@platformatic/kafka';
 import kafkajs, { type Consumer, type EachMessagePayload, type KafkaMessage, type Message } from 'kafkajs';
 import { check, clientArguments, codecValues, largeValue, NotApplicable, step, until } from '../lib/client.ts';
 
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs;
 const { bootstrap, prefix, partitions } = clientArguments();
 
-// kafkajs brings gzip; the other codecs are plug-ins, written here as the well-known add-on packages do it:
-// raw snappy out, Xerial or raw in.
-const xerialMagic = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0]);
-function snappyIn(bytes: Buffer): Buffer {
-  if (!bytes.subarray(0, 8).equals(xerialMagic)) return Buffer.from(snappyDecompress(bytes));
-  const blocks: Buffer[] = [];
-  for (let at = 16; at < bytes.length; ) {
-    const size = bytes.readInt32BE(at);
-    blocks.push(Buffer.from(snappyDecompress(bytes.subarray(at + 4, at + 4 + size))));
-    at += 4 + size;
-  }
-  return Buffer.concat(blocks);
-}
+// kafkajs brings gzip; the other codecs are plug-ins, taken here from the neighbour: raw snappy out, Xerial or raw in.
+const { snappy, lz4 } = compressionsAlgorithms;
 interface Encoder {
   buffer: Buffer;
 }
 function plugIn(type: number, compress: (bytes: Buffer) => Buffer, decompress: (bytes: Buffer) => Buffer): void {
-  CompressionCodecs[type] = () => ({
+  // The package's types know only numbers 1 to 4 that return any.
+  (CompressionCodecs as Record<number, unknown>)[type] = () => ({
     compress: async (encoder: Encoder) => Buffer.from(compress(encoder.buffer)),
     decompress: async (bytes: Buffer) => Buffer.from(decompress(bytes)),
   });
 }
-plugIn(CompressionTypes.Snappy, snappyCompress, snappyIn);
-plugIn(CompressionTypes.LZ4, lz4Compress, lz4Decompress);
+plugIn(CompressionTypes.Snappy, snappy.compressSync, snappy.decompressSync);
+plugIn(CompressionTypes.LZ4, lz4.compressSync, lz4.decompressSync);
 plugIn(CompressionTypes.ZSTD, zstdCompressSync, zstdDecompressSync);
 
 const kafka = new Kafka({ clientId: 'compat-kafkajs', brokers: [bootstrap], logLevel: logLevel.NOTHING });

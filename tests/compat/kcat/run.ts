@@ -7,6 +7,7 @@ import { check, clientArguments, codecValues, largeValue, NotApplicable, step, u
 import { run } from '../lib/shell.ts';
 import { WireConnection } from '../lib/wire.ts';
 
+const program = 'kcat';
 const { bootstrap, host, port, prefix, partitions } = clientArguments();
 
 // kcat has no admin commands: topics with a wanted partition count are created by the runner's own wire client.
@@ -18,7 +19,7 @@ async function createTopic(name: string, count: number): Promise<string> {
 }
 
 async function kcat(args: string[], input?: string): Promise<string> {
-  const result = await run(['kcat', '-b', bootstrap, ...args], {
+  const result = await run([program, '-b', bootstrap, ...args], {
     timeoutMs: 20_000,
     ...(input === undefined ? {} : { input }),
   });
@@ -121,7 +122,7 @@ function member(topic: string, ...more: string[]): Member {
   const args = ['-b', bootstrap, '-G', `${topic}-group`, '-u', '-X', 'auto.offset.reset=earliest'];
   // Short intervals, so that a rebalance is noticed at once.
   args.push('-X', 'heartbeat.interval.ms=300', '-X', 'session.timeout.ms=10000', ...more, topic);
-  const child = spawn('kcat', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const state: Member = { child, assigned: undefined, rebalances: 0, seen: [] };
   child.stdout.on('data', (chunk: Buffer) => state.seen.push(...lines(chunk.toString())));
   child.stderr.on('data', (chunk: Buffer) => {

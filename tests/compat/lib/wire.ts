@@ -327,7 +327,7 @@ export class WireConnection {
         offset: reader.int64(),
       }));
     });
-    const offsets: number[] = new Array(partitions).fill(-1);
+    const offsets = Array.from({ length: partitions }, () => -1);
     for (const partition of answer!) {
       if (partition.error !== 0) throw new Error(`ListOffsets ${topic}-${partition.index}: error ${partition.error}`);
       offsets[partition.index] = partition.offset;
@@ -403,7 +403,7 @@ export function produceBody(topic: string, partition: number, batch: Uint8Array,
     .bytes(batch);
 }
 
-export const codecNames = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+const codecNames = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 export type CodecName = (typeof codecNames)[number];
 
 /** The batches of a fetch answer, whole ones only. */
@@ -467,7 +467,7 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, index) => {
   return crc;
 });
 
-export function crc32c(bytes: Uint8Array): number {
+function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = (crc >>> 8) ^ crcTable[(crc ^ byte) & 0xff]!;
   return (crc ^ 0xffffffff) >>> 0;

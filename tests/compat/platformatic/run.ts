@@ -107,7 +107,7 @@ await step('headers', async () => {
   ]);
   await produce([{ topic, key: bytes('k'), value: bytes('v'), headers }]);
   const [message] = await readAll(topic, 1);
-  const got = [...message!.headers].map(([key, value]) => `${key}=${value.toString('hex')}`).sort();
+  const got = [...message!.headers].map(([key, value]) => `${key.toString()}=${value.toString('hex')}`).sort();
   check(got.join() === 'a=6f6e65,b=00ff,empty=', got.join());
   return '3 headers';
 });
