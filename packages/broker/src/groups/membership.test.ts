@@ -272,6 +272,22 @@ describe('R12: time', () => {
     expect(bench.heartbeat(a.memberId, 2)).toBe(null);
   });
 
+  it('a member that outlived its session waiting for its assignment has a whole session afterwards, and no longer', () => {
+    const bench = new Bench();
+    const [a, b] = bench.completing({}, {}) as [Joined, Joined];
+    bench.sync(b.memberId, 1);
+    bench.advance(9_000);
+    bench.heartbeat(a.memberId, 1);
+    bench.advance(9_000);
+    bench.sync(a.memberId, 1);
+    bench.heartbeat(a.memberId, 1);
+    bench.advance(9_999);
+    expect(bench.state()).toBe('Stable');
+    bench.advance(1);
+    expect(bench.state()).toBe('Empty');
+    expect(bench.heartbeat(b.memberId, 1)).toBe('MEMBER_UNKNOWN');
+  });
+
   it('a silent member is removed after its session, and the others rebalance', () => {
     const bench = new Bench();
     const [a, b] = bench.stable({}, { sessionTimeoutMs: 6_000 }) as [Joined, Joined];
@@ -426,6 +442,16 @@ describe('R12: static members', () => {
     bench.advance(10_000);
     expect(again.answer).toMatchObject({ error: null, generation: 2 });
     expect(again.answer.members.map(({ memberId }) => memberId)).toContain(b.memberId);
+  });
+
+  it('that lead and are absent hand the lead to the first who joined', () => {
+    const bench = new Bench();
+    const session = { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 10_000 };
+    const [a, b] = bench.stable({ ...one, ...session }, { ...two, ...session }) as [Joined, Joined];
+    const again = bench.join({ ...two, ...session, memberId: b.memberId, protocols: protocols('range') });
+    bench.advance(10_000);
+    expect(again.answer).toMatchObject({ error: null, leader: b.memberId });
+    expect(again.answer.members.map(({ memberId }) => memberId)).toEqual([a.memberId, b.memberId]);
   });
 
   it('that are all absent hold the rebalance until one returns or the last session ends', () => {

@@ -21,7 +21,8 @@ import {
  *
  * What must hold whatever happens is asserted where it could break (I1 … I8). A failure names its seed.
  */
-const SEEDS = 60;
+/** More with HADRON_GROUP_SEEDS=1000. */
+const SEEDS = Number(process.env['HADRON_GROUP_SEEDS'] ?? 20);
 const CHAOS_MS = 15 * 60_000;
 const CALM_MS = 15 * 60_000;
 const SILENCE_MS = 2 * 3_600_000;
