@@ -14,8 +14,20 @@ const RUNS_PER_VERSION = 30;
 const directions = SCHEMAS.flatMap((api) => {
   const codec = CODECS.get(api.key) as MessageCodec;
   return [
-    { title: `${api.name} request`, api, struct: api.request, encode: codec.encodeRequest, decode: codec.decodeRequest },
-    { title: `${api.name} response`, api, struct: api.response, encode: codec.encodeResponse, decode: codec.decodeResponse },
+    {
+      title: `${api.name} request`,
+      api,
+      struct: api.request,
+      encode: codec.encodeRequest,
+      decode: codec.decodeRequest,
+    },
+    {
+      title: `${api.name} response`,
+      api,
+      struct: api.response,
+      encode: codec.encodeResponse,
+      decode: codec.decodeResponse,
+    },
   ];
 });
 

@@ -428,6 +428,7 @@ export interface FetchResponsePartition {
   abortedTransactions: FetchResponseAbortedTransaction[] | null;
   /** v11+ */
   preferredReadReplica: number;
+  /** decoding gives one Buffer; encoding takes slices, which are not copied */
   records: RecordSlices;
   unknownTags?: UnknownTags;
 }

@@ -42,6 +42,7 @@ export function makeProduceRequestTopic(fields: Partial<ProduceRequestTopic> = {
 
 export interface ProduceRequestPartition {
   index: number;
+  /** one record batch (R5), a slice of the frame */
   records: Buffer | null;
   unknownTags?: UnknownTags;
 }

@@ -16,7 +16,7 @@ request
     name           string
     partitionData  []Partition
       index    int32
-      records  records?
+      records  records?                // one record batch (R5), a slice of the frame
 
 response
   responses  []Topic

@@ -59,7 +59,7 @@ response
         producerId   int64
         firstOffset  int64
       preferredReadReplica  int32     11+  = -1
-      records               records?
+      records               records?          // decoding gives one Buffer; encoding takes slices, which are not copied
   nodeEndpoints  []NodeEndpoint  16+  tag 0
     nodeId  int32
     host    string

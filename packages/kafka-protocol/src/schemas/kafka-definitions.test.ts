@@ -54,7 +54,13 @@ function clamp(parent: VersionRange, range: string): VersionRange {
 }
 
 /** One line per field of one version. Ignorable matters only if some served version of the parent lacks the field. */
-function theirs(parent: VersionRange, message: KafkaMessage, fields: readonly KafkaField[], version: number, path: string): string[] {
+function theirs(
+  parent: VersionRange,
+  message: KafkaMessage,
+  fields: readonly KafkaField[],
+  version: number,
+  path: string,
+): string[] {
   return fields.flatMap((f) => {
     const element = f.type.replace('[]', '');
     const inner = f.fields ?? message.commonStructs?.find((s) => s.name === element)?.fields;
@@ -64,11 +70,18 @@ function theirs(parent: VersionRange, message: KafkaMessage, fields: readonly Ka
     const tag = holds(f.taggedVersions, version) ? ` tag ${f.tag}` : '';
     const nullable = holds(f.nullableVersions, version) ? '?' : '';
     const type = `${isArray ? '[]' : ''}${inner === undefined ? element : 'struct'}${nullable}`;
-    const standard = isArray || inner !== undefined ? '' : element === 'bool' ? 'false' : /^u?int/.test(element) ? '0' : '';
-    const fallback = f.default === undefined ? standard : String(Number.isNaN(Number(f.default)) || f.default === '' ? f.default : Number(f.default));
+    const standard =
+      isArray || inner !== undefined ? '' : element === 'bool' ? 'false' : /^u?int/.test(element) ? '0' : '';
+    const fallback =
+      f.default === undefined
+        ? standard
+        : String(Number.isNaN(Number(f.default)) || f.default === '' ? f.default : Number(f.default));
     const isEverywhere = holds(f.versions, parent.min) && holds(f.versions, parent.max);
     const line = `${name}: ${type}${tag} = ${fallback}${String(f.ignorable) === 'true' && !isEverywhere ? ' ignorable' : ''}`;
-    return [line, ...(inner === undefined ? [] : theirs(clamp(parent, f.versions), message, inner, version, `${name}.`))];
+    return [
+      line,
+      ...(inner === undefined ? [] : theirs(clamp(parent, f.versions), message, inner, version, `${name}.`)),
+    ];
   });
 }
 
@@ -107,7 +120,9 @@ describe.skipIf(folder === undefined)('schemas equal the definitions of Kafka', 
       expect(message.apiKey).toBe(api.key);
       for (let version = api.served.min; version <= api.served.max; version++) {
         expect(holds(message.validVersions, version), `${name} v${version} exists`).toBe(true);
-        expect(version >= api.flexible, `${name} v${version} is flexible`).toBe(holds(message.flexibleVersions, version));
+        expect(version >= api.flexible, `${name} v${version} is flexible`).toBe(
+          holds(message.flexibleVersions, version),
+        );
         const expected = theirs(api.served, message, message.fields, version, '');
         expect(ours(api.served, struct.fields, version, ''), `${name}${kind} v${version}`).toEqual(expected);
       }

@@ -85,7 +85,17 @@ function randomValue(api: Api, type: FieldType, version: number, dice: Dice, dep
     case 'uuid':
       return dice.bytes(16).toString('hex');
     case 'string':
-      return dice.pick(['', 'a', 'topic-1', 'é€😀', 'x'.repeat(63), 'x'.repeat(65), 'y'.repeat(126), 'z'.repeat(300), `${'q'.repeat(40)}ß`]);
+      return dice.pick([
+        '',
+        'a',
+        'topic-1',
+        'é€😀',
+        'x'.repeat(63),
+        'x'.repeat(65),
+        'y'.repeat(126),
+        'z'.repeat(300),
+        `${'q'.repeat(40)}ß`,
+      ]);
     case 'bytes':
       return dice.bytes(dice.pick([0, 1, 20, 127, 300]));
     case 'records':
