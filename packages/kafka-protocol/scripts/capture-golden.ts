@@ -7,9 +7,10 @@
  * It is a proxy: point the client at --listen, and let the broker advertise that address. The ApiVersions response is
  * narrowed to what Hadron advertises, and `--lower n` takes n more off every maximum, so that a client can be made to
  * speak every version it knows. SIGTERM writes the file, adding to what is there: the shortest message of each API,
- * version and direction. A line is
+ * version and direction, and one record batch of each codec. A line is
  *
  *     Fetch 12 response <hex of the frame without its length>
+ *     batch lz4 produced <hex of the batch>
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
@@ -17,8 +18,12 @@ import { parseArgs } from 'node:util';
 import {
   ApiKey,
   apiByKey,
+  batchCodec,
+  CODEC_NAMES,
   CODECS,
   decodeApiVersionsResponse,
+  decodeProduceRequest,
+  decodeRequestHeader,
   encodeApiVersionsResponse,
   isServed,
   Reader,
@@ -55,6 +60,19 @@ function keep(key: number, version: number, direction: string, frame: Buffer): v
   const before = golden.get(name);
   const score = (bytes: number): number => (bytes < BYTES_WANTED ? bytes : 1000 - bytes / 10_000);
   if (before === undefined || score(frame.length) > score(before.length / 2)) golden.set(name, frame.toString('hex'));
+}
+
+/** The record batches of a Produce request, one for each codec: `batch lz4 produced <hex>`. */
+function keepBatches(frame: Buffer): void {
+  const r = new Reader(frame);
+  const { apiKey, apiVersion } = decodeRequestHeader(r);
+  if (apiKey !== ApiKey.Produce || !isServed(apiKey, apiVersion)) return;
+  for (const { partitionData } of decodeProduceRequest(r, apiVersion).topicData) {
+    for (const { records } of partitionData) {
+      if (records === null || records.length > 3000) continue;
+      golden.set(`batch ${CODEC_NAMES[batchCodec(records, 0)]} produced`, records.toString('hex'));
+    }
+  }
 }
 
 /** Cuts a byte stream into frames; gives each without its length. */
@@ -101,6 +119,7 @@ const server = createServer((client) => {
     const key = frame.readInt16BE(0);
     const version = frame.readInt16BE(2);
     keep(key, version, 'request', frame);
+    keepBatches(frame);
     if (!CODECS.has(key)) console.log(`not recorded: key ${key} v${version}`);
     // acks = 0 has no response; the clients used here are not configured so
     pending.push({ key, version });

@@ -424,7 +424,7 @@ function emitWrite(context: Context, struct: Struct, versions: VersionRange): st
       return field.tag === undefined ? writeField(context, field, v) : '';
     });
     if (code === '') continue;
-    lines.push(/^const list/.test(code) ? block(code) : code);
+    lines.push(code.startsWith('const list') ? block(code) : code);
   }
   if (versions.max >= flexible) {
     const tagged = struct.fields

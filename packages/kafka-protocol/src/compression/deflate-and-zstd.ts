@@ -1,7 +1,8 @@
 /** gzip and zstd, from node:zlib, which enforces the limit while it decompresses. */
+import type * as zlibModule from 'node:zlib';
 import { refuseBytes, refuseSize } from './failure.ts';
 
-type Zlib = typeof import('node:zlib');
+type Zlib = typeof zlibModule;
 
 let loaded: Zlib | undefined;
 const zlib = (): Zlib => {

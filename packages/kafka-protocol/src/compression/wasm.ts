@@ -1,16 +1,10 @@
 /** The WebAssembly module with snappy and lz4, compiled at first use (a few milliseconds). */
 import { createRequire } from 'node:module';
+import type * as wasmUtils from '@platformatic/wasm-utils';
 
-export interface WasmCodecs {
-  snappyCompress(data: Buffer): Buffer;
-  snappyDecompress(data: Buffer): Buffer;
-  lz4Compress(data: Buffer): Buffer;
-  lz4Decompress(data: Buffer): Buffer;
-}
+let loaded: typeof wasmUtils | undefined;
 
-let loaded: WasmCodecs | undefined;
-
-export function wasmCodecs(): WasmCodecs {
-  loaded ??= createRequire(import.meta.url)('@platformatic/wasm-utils') as WasmCodecs;
+export function wasmCodecs(): typeof wasmUtils {
+  loaded ??= createRequire(import.meta.url)('@platformatic/wasm-utils') as typeof wasmUtils;
   return loaded;
 }

@@ -60,7 +60,7 @@ export function encodeBatch(records: readonly RecordToEncode[], options: BatchOp
   const { codec = CODEC_NONE } = options;
   const baseTimestamp = options.baseTimestamp ?? records[0]?.timestamp ?? NO_TIMESTAMP;
 
-  const bodies = new Array<number>(records.length);
+  const bodies: number[] = [];
   let recordsBytes = 0;
   let lastDelta = -1;
   let maxTimestamp = records.length === 0 ? baseTimestamp : Number.NEGATIVE_INFINITY;
@@ -72,7 +72,7 @@ export function encodeBatch(records: readonly RecordToEncode[], options: BatchOp
     const timestamp = record.timestamp ?? baseTimestamp;
     if (timestamp > maxTimestamp) maxTimestamp = timestamp;
     const body = recordBodyBytes(record, offsetDelta, timestamp - baseTimestamp);
-    bodies[i] = body;
+    bodies.push(body);
     recordsBytes += varintBytes(body) + body;
   }
   const lastOffsetDelta = options.lastOffsetDelta ?? Math.max(lastDelta, 0);

@@ -138,7 +138,7 @@ export class RecordCursor {
     this.#at = this.#headersAt;
     const count = this.#varint();
     if (count < 0 || count * 2 > this.#recordEnd - this.#at) this.#fail(`${count} headers`);
-    const headers = new Array<RecordHeader>(count);
+    const headers: RecordHeader[] = [];
     for (let i = 0; i < count; i++) {
       const keyLength = this.#varint();
       if (keyLength < 0) this.#fail('a header without key');
@@ -147,10 +147,10 @@ export class RecordCursor {
       const valueLength = this.#varint();
       const valueAt = this.#at;
       this.#skip(valueLength);
-      headers[i] = {
+      headers.push({
         key: this.#bytes.toString('utf8', keyAt, keyAt + keyLength),
         value: valueLength < 0 ? null : this.#bytes.subarray(valueAt, valueAt + valueLength),
-      };
+      });
     }
     if (this.#at !== this.#recordEnd) this.#fail('bytes after the headers');
     return headers;

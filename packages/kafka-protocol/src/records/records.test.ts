@@ -25,7 +25,7 @@ import {
 } from './batch-header.ts';
 import { BatchProblem, describeFinding, problemOf, recordIndexOf } from './batch-problem.ts';
 import { encodeBatch, type RecordToEncode } from './encode-batch.ts';
-import { RecordCursor, recordsOf } from './record-cursor.ts';
+import { type DecodedRecord, RecordCursor, recordsOf } from './record-cursor.ts';
 import { type ValidateOptions, validateBatch } from './validate-batch.ts';
 
 const check = (b: Buffer, options: ValidateOptions = {}): number => validateBatch(b, 0, b.length, options);
@@ -377,7 +377,7 @@ describe('batches made by kafkajs', () => {
     const b = encodeBatch(three, { codec, baseOffset: 44 });
     const { records } = await decodeBatch(new Decoder(b));
     expect(
-      records.map((r: { key: Buffer | null; value: Buffer | null }) => [
+      records.map((r: Pick<DecodedRecord, 'key' | 'value'>) => [
         r.key?.toString() ?? null,
         r.value?.toString() ?? null,
       ]),
