@@ -33,8 +33,7 @@ export function crc32cJs(b: Uint8Array, from: number, to: number, seed: number):
   let i = from;
   const t = T;
   for (const stop = to - 16; i <= stop; i += 16) {
-    c ^=
-      (b[i] as number) | ((b[i + 1] as number) << 8) | ((b[i + 2] as number) << 16) | ((b[i + 3] as number) << 24);
+    c ^= (b[i] as number) | ((b[i + 1] as number) << 8) | ((b[i + 2] as number) << 16) | ((b[i + 3] as number) << 24);
     c =
       (t[0xf00 + (c & 0xff)] as number) ^
       (t[0xe00 + ((c >>> 8) & 0xff)] as number) ^

@@ -1,5 +1,5 @@
 /** "Did you mean …": the known name nearest to a mistyped one, or undefined when none is near. */
-export function nearest(name: string, known: Iterable<string>): string | undefined {
+function nearest(name: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
   // A third of the name may be wrong; beyond that a guess helps nobody.
   let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
