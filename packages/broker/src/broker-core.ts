@@ -1,0 +1,185 @@
+/**
+ * One life of the broker over one shard: registry, topics, groups, producer ids, fetches. When the shard fails, this life
+ * ends and `broker.ts` builds the next one from disk; nothing in memory is carried over (log.md G8).
+ */
+import { type Clock, HadronError, type Logger, type Random } from '@hadron/base';
+import { type FileSystem, type Log, type LogId, Shard, type ShardSettings, type Sabotage } from '@hadron/log';
+import type { BrokerSettings } from './config/index.ts';
+import type { GroupsConfig } from './groups/index.ts';
+import { GroupsShell } from './groups-shell.ts';
+import { ProducerIds } from './producer-ids.ts';
+import { Registry } from './state/registry.ts';
+import { StateLog } from './state/state-log.ts';
+import { Fetcher } from './streams/fetcher.ts';
+import { type Partition, replayProducers } from './streams/partition.ts';
+import { ProducerStates } from './streams/producer-state.ts';
+import { recordFormat } from './streams/record-format.ts';
+import { Topics } from './streams/topics.ts';
+
+export interface BrokerOptions {
+  readonly fs: FileSystem;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Folder of shard 0. */
+  readonly directory: string;
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly settings: BrokerSettings;
+  /** Over what the settings say: tests with small files. */
+  readonly shardSettings?: Partial<ShardSettings>;
+  readonly sabotage?: Sabotage;
+}
+
+const REGISTRY_LOG = '__registry';
+const GROUPS_LOG = '__groups';
+
+export class BrokerCore {
+  readonly shard: Shard;
+  readonly registry: Registry;
+  readonly topics: Topics;
+  readonly groups: GroupsShell;
+  readonly producerIds: ProducerIds;
+  readonly fetcher: Fetcher;
+  private readonly options: BrokerOptions;
+  private readonly registryLog: StateLog;
+  private expiry: { cancel(): void } | undefined;
+
+  private constructor(options: BrokerOptions, shard: Shard, registry: StateLog, groups: StateLog) {
+    this.options = options;
+    this.shard = shard;
+    this.registryLog = registry;
+    this.registry = new Registry(registry);
+    this.topics = new Topics(shard, this.registry, options.random, options.settings);
+    this.producerIds = new ProducerIds(this.registry);
+    this.fetcher = new Fetcher(shard, options.logger);
+    this.groups = new GroupsShell(groups, {
+      clock: options.clock,
+      random: options.random,
+      logger: options.logger,
+      config: () => groupsConfig(options.settings),
+      topicIdOf: (name) => this.topics.get(name)?.id,
+    });
+    this.topics.onRemoved = (topic) => this.groups.topicDeleted({ name: topic.name, topicId: topic.id });
+  }
+
+  /**
+   * Recovers the shard and everything on it.
+   * @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER, STORAGE_FAILED; errors of the file system
+   */
+  static async open(options: BrokerOptions, onFailure: (error: HadronError) => void): Promise<BrokerCore> {
+    const producers = new Map<LogId, ProducerStates>();
+    const partitions = new Map<LogId, Partition>();
+    const shard = await Shard.open({
+      fs: options.fs,
+      clock: options.clock,
+      random: options.random,
+      logger: options.logger,
+      directory: options.directory,
+      formats: [recordFormat],
+      settings: { ...shardSettings(options.settings), ...options.shardSettings },
+      observer: {
+        restore: (log, aux) => void producers.set(log.id, ProducerStates.decode(aux)),
+        replay(log, bytes, at, length) {
+          const states = replayProducers(producers.get(log.id), bytes, at, length);
+          if (states !== undefined) producers.set(log.id, states);
+        },
+        aux: (log) => (partitions.get(log.id)?.producerStates ?? producers.get(log.id))?.encode(),
+      },
+      onFailure,
+      ...(options.sabotage === undefined ? {} : { sabotage: options.sabotage }),
+    });
+    try {
+      const [registryLog, groupsLog] = stateLogs(shard);
+      const core = new BrokerCore(options, shard, new StateLog(shard, registryLog), new StateLog(shard, groupsLog));
+      await core.registryLog.recover(core.registry);
+      core.topics.onPartition = (p) => void partitions.set(p.log.id, p);
+      core.topics.load(producers);
+      producers.clear();
+      await core.groups.recover();
+      await shard.barrier();
+      core.expireProducers();
+      return core;
+    } catch (error) {
+      shard.abandon();
+      throw error;
+    }
+  }
+
+  /** Ends in order: answers waiting fetches, makes everything durable. */
+  async close(): Promise<void> {
+    this.expiry?.cancel();
+    this.fetcher.close();
+    await this.shard.close();
+    this.groups.close(new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back'));
+  }
+
+  /** Ends at once; the successor serves already. */
+  abandon(error: HadronError): void {
+    this.expiry?.cancel();
+    this.groups.close(error);
+    this.fetcher.close();
+    this.shard.abandon();
+  }
+
+  /** The shard failed: those who wait for a group are told; reads go on until the successor is there. */
+  failed(error: HadronError): void {
+    this.expiry?.cancel();
+    this.groups.close(error);
+  }
+
+  private expireProducers(): void {
+    const afterMs = this.options.settings.values['producer.id.expiration.ms'];
+    const everyMs = Math.min(Math.max(afterMs / 4, 1000), 600_000);
+    this.expiry = this.options.clock.setTimer(everyMs, () => {
+      const before = this.options.clock.wallMs() - afterMs;
+      for (const topic of this.topics.all()) for (const p of topic.partitions) p.expireProducers(before);
+      this.expireProducers();
+    });
+  }
+}
+
+/** The logs that hold the broker's own state; made at the first start. */
+function stateLogs(shard: Shard): [Log, Log] {
+  let registry: Log | undefined;
+  let groups: Log | undefined;
+  for (const log of shard.logs.values()) {
+    if (log.name === REGISTRY_LOG) registry = log;
+    else if (log.name === GROUPS_LOG) groups = log;
+  }
+  if (registry !== undefined && groups !== undefined) return [registry, groups];
+  const made: [Log, Log] = [shard.newLog({ name: REGISTRY_LOG, format: recordFormat }), shard.newLog({ name: GROUPS_LOG, format: recordFormat })];
+  shard.appendSet(
+    made.map((log) => ({ kind: 'create', log })),
+    { control: true },
+  );
+  return made;
+}
+
+function shardSettings(settings: BrokerSettings): Partial<ShardSettings> {
+  const v = settings.values;
+  return {
+    commitFileBytes: v['storage.commit.file.bytes'],
+    checkpointAtBytes: v['storage.commit.log.bytes'],
+    slowAtBytes: v['storage.commit.log.max.bytes'],
+    directAtBytes: v['storage.direct.append.bytes'],
+    directLeaveBytes: v['storage.direct.append.bytes'] / 4,
+    tailCacheBytes: v['storage.tail.cache.bytes'],
+    minFreeBytes: v['storage.min.free.bytes'],
+    openFilesMax: v['storage.open.files'],
+  };
+}
+
+function groupsConfig(settings: BrokerSettings): GroupsConfig {
+  const v = settings.values;
+  return {
+    sessionTimeoutMinMs: v['group.min.session.timeout.ms'],
+    sessionTimeoutMaxMs: v['group.max.session.timeout.ms'],
+    groupSizeMax: v['group.max.size'],
+    initialRebalanceDelayMs: v['group.initial.rebalance.delay.ms'],
+    newMemberJoinTimeoutMs: 300_000,
+    offsetMetadataMax: v['offset.metadata.max.bytes'],
+    offsetsRetentionMs: v['offsets.retention.minutes'] * 60_000,
+    offsetsRetentionCheckIntervalMs: v['offsets.retention.check.interval.ms'],
+  };
+}

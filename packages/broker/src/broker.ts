@@ -1,0 +1,77 @@
+/**
+ * The broker: what the front doors talk to. It outlives failures of the disk: when a write or sync fails, the core that
+ * failed goes on serving reads of what was visible, and a new core is recovered from the same folder and takes over
+ * (log.md G8, G16). Doors ask for {@link Broker.core} with every request and keep nothing of it.
+ */
+import { HadronError, type Timer } from '@hadron/base';
+import { BrokerCore, type BrokerOptions } from './broker-core.ts';
+
+const RETRY_MS = 1000;
+
+export class Broker {
+  readonly options: BrokerOptions;
+  private current: BrokerCore;
+  private closing = false;
+  private recovering = false;
+  private retry: Timer | undefined;
+  /** How often a failed shard was replaced. */
+  recoveries = 0;
+
+  /** @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER, STORAGE_FAILED; errors of the file system */
+  static async open(options: BrokerOptions): Promise<Broker> {
+    let broker: Broker | undefined;
+    const core = await BrokerCore.open(options, (error) => broker?.failed(error));
+    broker = new Broker(options, core);
+    return broker;
+  }
+
+  private constructor(options: BrokerOptions, core: BrokerCore) {
+    this.options = options;
+    this.current = core;
+  }
+
+  get core(): BrokerCore {
+    return this.current;
+  }
+
+  /** Undefined while everything works, else why writing does not. */
+  get trouble(): HadronError | undefined {
+    return this.current.shard.refusing;
+  }
+
+  /** Answers what waits, syncs, ends. Nothing acknowledged is lost either way. */
+  async close(): Promise<void> {
+    if (this.closing) return;
+    this.closing = true;
+    this.retry?.cancel();
+    await this.current.close();
+  }
+
+  private failed(error: HadronError): void {
+    this.current.failed(error);
+    void this.recover();
+  }
+
+  /** Until it works: a full or read-only disk keeps it from starting, reads go on meanwhile. */
+  private async recover(): Promise<void> {
+    if (this.recovering || this.closing) return;
+    this.recovering = true;
+    const { logger, clock } = this.options;
+    try {
+      const core = await BrokerCore.open(this.options, (error) => this.failed(error));
+      const before = this.current;
+      this.current = core;
+      this.recovering = false;
+      this.recoveries++;
+      before.abandon(before.shard.failed ?? new HadronError('STORAGE_FAILED', 'the disk failed; try again'));
+      logger.info({ ms: Math.round(core.shard.recovered.ms), cases: core.shard.recovered.cases }, 'recovered: writing is accepted again');
+      if (this.closing) await core.close();
+      else if (core.shard.failed !== undefined) void this.recover();
+    } catch (error) {
+      this.recovering = false;
+      if (this.closing) return;
+      logger.warn({ err: error instanceof Error ? error.message : String(error) }, 'recovery did not succeed yet; reads go on, trying again in a second');
+      this.retry = clock.setTimer(RETRY_MS, () => void this.recover());
+    }
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * A partition: one log, its producers, and the checks that stand between a client's batch and the log.
+ *
+ * Produce here is synchronous: it judges, appends and says at which LSN; whoever answers waits for that LSN. Nothing on
+ * this path makes an object per record.
+ */
+import type { ErrorCode } from '@hadron/base';
+import {
+  ATTRIBUTE_TRANSACTIONAL,
+  BatchProblem,
+  batchAttributes,
+  batchBaseOffset,
+  batchBaseSequence,
+  batchIsTransactional,
+  batchLastOffsetDelta,
+  batchMaxTimestamp,
+  batchProducerEpoch,
+  batchProducerId,
+  batchSizeBytes,
+  describeFinding,
+  problemOf,
+  RecordCursor,
+  recordIndexOf,
+  setBatchLogAppendTime,
+  type ValidateOptions,
+  validateBatch,
+} from '@hadron/kafka-protocol/records';
+import { findByTime, type Log, type Shard } from '@hadron/log';
+import type { TopicSettings } from '../config/index.ts';
+import { ProducerStates } from './producer-state.ts';
+
+/** What became of one batch. Reused by the caller between partitions of a request. */
+export interface ProduceOutcome {
+  /** Undefined: appended, or a duplicate of what was. */
+  error: ErrorCode | undefined;
+  message: string | null;
+  /** Index of the record that is to blame, -1 for the whole batch. */
+  recordIndex: number;
+  baseOffset: number;
+  /** Milliseconds, or -1 where the producer's timestamps count. */
+  logAppendTimeMs: number;
+  logStartOffset: number;
+  /** The answer may leave when this LSN is durable. */
+  lsn: number;
+}
+
+export const newProduceOutcome = (): ProduceOutcome => ({
+  error: undefined,
+  message: null,
+  recordIndex: -1,
+  baseOffset: -1,
+  logAppendTimeMs: -1,
+  logStartOffset: -1,
+  lsn: 0,
+});
+
+const PROBLEM_CODE: Partial<Record<number, ErrorCode>> = {
+  [BatchProblem.TRUNCATED]: 'CORRUPT_DATA',
+  [BatchProblem.CRC]: 'CORRUPT_DATA',
+  [BatchProblem.TOO_LARGE]: 'RECORD_TOO_LARGE',
+  [BatchProblem.DECOMPRESSED_TOO_LARGE]: 'RECORD_TOO_LARGE',
+  [BatchProblem.CODEC]: 'COMPRESSION_UNSUPPORTED',
+  [BatchProblem.ZSTD_TOO_EARLY]: 'COMPRESSION_UNSUPPORTED',
+  [BatchProblem.RECORD_TIMESTAMP]: 'TIMESTAMP_INVALID',
+  [BatchProblem.TIMESTAMP_TYPE]: 'TIMESTAMP_INVALID',
+};
+
+export interface AdvanceListener {
+  /** `bytes` more can be read; -1: the partition is gone. */
+  advanced(bytes: number): void;
+}
+
+/** `-3` of ListOffsets, and its friends. */
+export type OffsetAt = { readonly offset: number; readonly timestamp: number };
+export const NO_OFFSET: OffsetAt = { offset: -1, timestamp: -1 };
+
+export class Partition {
+  readonly topic: string;
+  readonly index: number;
+  readonly log: Log;
+  settings: TopicSettings;
+  private readonly shard: Shard;
+  private producers: ProducerStates | undefined;
+  private readonly validate: { -readonly [K in keyof ValidateOptions]: ValidateOptions[K] } = {};
+  /** Fetches that wait for this partition (fetcher.ts); undefined while there are none, so that idle ones cost nothing. */
+  private waiters: Set<AdvanceListener> | undefined;
+  private seenByte = 0;
+
+  constructor(shard: Shard, topic: string, index: number, log: Log, settings: TopicSettings, producers: ProducerStates | undefined) {
+    this.shard = shard;
+    this.topic = topic;
+    this.index = index;
+    this.log = log;
+    this.settings = settings;
+    this.producers = producers;
+    this.configure(settings);
+  }
+
+  configure(settings: TopicSettings): void {
+    this.settings = settings;
+    this.log.options = { segmentBytes: settings.segmentBytes, segmentMs: settings.segmentMs };
+    const v = this.validate;
+    v.batchBytesMax = settings.maxMessageBytes;
+    v.keysRequired = settings.cleanupPolicy.compact;
+    v.logAppendTime = settings.timestampType === 'LogAppendTime';
+  }
+
+  get highWatermark(): number {
+    return this.log.visiblePosition;
+  }
+
+  get logStartOffset(): number {
+    return this.log.startPosition;
+  }
+
+  get leaderEpoch(): number {
+    return this.log.epoch;
+  }
+
+  get producerStates(): ProducerStates | undefined {
+    return this.producers;
+  }
+
+  /**
+   * Judges the record set `b[at, end)` and appends it. On success, and for duplicates, `out.error` is undefined and the
+   * answer waits for `out.lsn`.
+   */
+  produce(b: Buffer, at: number, end: number, zstdAllowed: boolean, nowMs: number, out: ProduceOutcome): void {
+    const log = this.log;
+    const { settings, validate } = this;
+    out.error = undefined;
+    out.message = null;
+    out.recordIndex = -1;
+    out.baseOffset = -1;
+    out.logAppendTimeMs = -1;
+    out.logStartOffset = log.startPosition;
+    out.lsn = log.lastLsn;
+    validate.zstdAllowed = zstdAllowed;
+    validate.timestampMinMs = nowMs - settings.timestampBeforeMaxMs;
+    validate.timestampMaxMs = nowMs + settings.timestampAfterMaxMs;
+    const finding = validateBatch(b, at, end, validate);
+    if (finding !== 0) {
+      out.error = PROBLEM_CODE[problemOf(finding)] ?? 'RECORD_INVALID';
+      out.message = describeFinding(finding).message;
+      out.recordIndex = recordIndexOf(finding);
+      return;
+    }
+    if ((batchAttributes(b, at) & ATTRIBUTE_TRANSACTIONAL) !== 0) {
+      out.error = 'TRANSACTIONS_UNSUPPORTED';
+      out.message = 'Transactions are not supported yet: produce without a transactional.id.';
+      return;
+    }
+    const extent = batchLastOffsetDelta(b, at) + 1;
+    const producerId = batchProducerId(b, at);
+    if (producerId >= 0) {
+      const verdict = this.producers?.judge(producerId, batchProducerEpoch(b, at), batchBaseSequence(b, at), extent);
+      if (verdict !== undefined && verdict.kind === 'error') {
+        out.error = verdict.code;
+        return;
+      }
+      if (verdict !== undefined && verdict.kind === 'duplicate') {
+        // R13.2: the first answer again; it waits for the original's sync (log.md G5).
+        out.baseOffset = verdict.baseOffset;
+        out.logAppendTimeMs = validate.logAppendTime === true ? verdict.timestamp : -1;
+        return;
+      }
+    }
+    if (validate.logAppendTime === true) {
+      setBatchLogAppendTime(b, at, nowMs);
+      out.logAppendTimeMs = nowMs;
+    }
+    const baseOffset = log.nextPosition;
+    const maxTimestamp = batchMaxTimestamp(b, at);
+    out.lsn = this.shard.append(log, b, at, end - at, extent, maxTimestamp);
+    out.baseOffset = baseOffset;
+    if (producerId >= 0) {
+      this.producers ??= new ProducerStates();
+      this.producers.appended(producerId, batchProducerEpoch(b, at), batchBaseSequence(b, at), extent, baseOffset, nowMs);
+    }
+  }
+
+  /** Tells `listener` whenever more can be read, until {@link unwait}. */
+  wait(listener: AdvanceListener): void {
+    if (this.waiters === undefined) {
+      this.waiters = new Set();
+      this.seenByte = this.log.visibleByte;
+      this.log.onAdvance = (log) => {
+        const bytes = log.removed ? -1 : log.visibleByte - this.seenByte;
+        this.seenByte = log.visibleByte;
+        for (const w of this.waiters ?? []) w.advanced(bytes);
+      };
+    }
+    this.waiters.add(listener);
+  }
+
+  unwait(listener: AdvanceListener): void {
+    if (this.waiters === undefined) return;
+    this.waiters.delete(listener);
+    if (this.waiters.size > 0) return;
+    this.waiters = undefined;
+    this.log.onAdvance = undefined;
+  }
+
+  /** Forgets producers silent for longer than this. */
+  expireProducers(beforeMs: number): void {
+    if (this.producers === undefined) return;
+    this.producers.expire(beforeMs);
+    if (this.producers.size === 0) this.producers = undefined;
+  }
+
+  /**
+   * The first visible record whose timestamp is at least `timestamp` (R19).
+   * @returns {@link NO_OFFSET} when there is none
+   */
+  async offsetForTime(timestamp: number): Promise<OffsetAt> {
+    let from = this.log.startPosition;
+    for (;;) {
+      const batch = await findByTime(this.shard, this.log, timestamp, from);
+      if (batch === undefined) return NO_OFFSET;
+      const cursor = new RecordCursor();
+      cursor.open(batch);
+      while (cursor.next()) {
+        if (cursor.timestamp >= timestamp && cursor.offset >= from && cursor.offset < this.log.visiblePosition) {
+          return { offset: cursor.offset, timestamp: cursor.timestamp };
+        }
+      }
+      from = batchBaseOffset(batch, 0) + batchLastOffsetDelta(batch, 0) + 1;
+    }
+  }
+
+  /** The first record that carries the largest timestamp (R19 −3). */
+  async offsetOfMaxTimestamp(): Promise<OffsetAt> {
+    for (;;) {
+      let largest = -1;
+      for (const s of this.log.segments) if (s.end > this.log.startPosition) largest = Math.max(largest, s.maxTimestamp);
+      if (largest < 0) return NO_OFFSET;
+      const found = await this.offsetForTime(largest);
+      if (found.offset >= 0) return found;
+      // The record that holds it lies below the log start, or is not visible yet: look for the largest that remains.
+      return this.largestVisible();
+    }
+  }
+
+  private async largestVisible(): Promise<OffsetAt> {
+    let best = NO_OFFSET;
+    let from = this.log.startPosition;
+    for (;;) {
+      // Each step finds a record with a larger timestamp than the best, or ends.
+      const next = await this.offsetForTimeFrom(best.timestamp + 1, from);
+      if (next.offset < 0) return best;
+      best = next;
+      from = next.offset + 1;
+    }
+  }
+
+  private async offsetForTimeFrom(timestamp: number, from: number): Promise<OffsetAt> {
+    const batch = await findByTime(this.shard, this.log, timestamp, from);
+    if (batch === undefined) return NO_OFFSET;
+    const cursor = new RecordCursor();
+    cursor.open(batch);
+    while (cursor.next()) {
+      if (cursor.timestamp >= timestamp && cursor.offset >= from && cursor.offset < this.log.visiblePosition) {
+        return { offset: cursor.offset, timestamp: cursor.timestamp };
+      }
+    }
+    return this.offsetForTimeFrom(timestamp, batchBaseOffset(batch, 0) + batchLastOffsetDelta(batch, 0) + 1);
+  }
+
+  /**
+   * The end of what was written in `epoch` or before: where a client with that epoch must cut (KIP-320).
+   * @returns -1, -1 for an epoch before the first known
+   */
+  endOffsetForEpoch(epoch: number): { epoch: number; endOffset: number } {
+    const epochs = this.log.epochs;
+    for (let i = epochs.length - 1; i >= 0; i--) {
+      const e = epochs[i] as { epoch: number; start: number };
+      if (e.epoch > epoch) continue;
+      const next = epochs[i + 1];
+      return { epoch: e.epoch, endOffset: next === undefined ? this.log.visiblePosition : next.start };
+    }
+    return { epoch: -1, endOffset: -1 };
+  }
+}
+
+/** Bookkeeping of a replayed append (recovery): the batch headers tell all there is to know. */
+export function replayProducers(states: ProducerStates | undefined, b: Buffer, at: number, length: number): ProducerStates | undefined {
+  let known = states;
+  for (let p = at; p < at + length; p += batchSizeBytes(b, p)) {
+    const producerId = batchProducerId(b, p);
+    if (producerId < 0 || batchIsTransactional(b, p)) continue;
+    known ??= new ProducerStates();
+    known.appended(producerId, batchProducerEpoch(b, p), batchBaseSequence(b, p), batchLastOffsetDelta(b, p) + 1, batchBaseOffset(b, p), Math.max(0, batchMaxTimestamp(b, p)));
+  }
+  return known;
+}
