@@ -13,8 +13,8 @@ import type {
   GroupsConfig,
 } from './types.ts';
 
-/** The topic id a name stands for now; undefined when there is no such topic. */
-export type TopicIdOf = (topic: string) => string | undefined;
+/** The topic id a name stands for now; nothing when there is no such topic. */
+export type TopicIdOf = (topic: string) => string | null | undefined;
 
 /**
  * Why a commit is refused as a whole, or null.
@@ -144,12 +144,14 @@ function nothing(partition: number): FetchedOffset {
   return { partition, offset: -1, leaderEpoch: -1, metadata: '' };
 }
 
-/** Forgets what every group knows about one incarnation of a topic. */
-export function forgetTopic<Token>(turn: Turn<Token>, store: GroupStore<Token>, topic: string, topicId: string): void {
-  for (const group of store.groups.values()) {
-    for (const [partition, committed] of group.offsets.get(topic) ?? []) {
-      if (committed.topicId !== topicId) continue;
-      store.write(turn, { type: 'offset', groupId: group.id, topic, partition, committed: null });
+/** Forgets what every group knows about one incarnation of a topic. The name, when known, saves looking at all others. */
+export function forgetTopic<Token>(turn: Turn<Token>, store: GroupStore<Token>, topicId: string, name?: string): void {
+  for (const { id: groupId, offsets } of store.groups.values()) {
+    for (const topic of name === undefined ? offsets.keys() : [name]) {
+      for (const [partition, committed] of offsets.get(topic) ?? []) {
+        if (committed.topicId === topicId)
+          store.write(turn, { type: 'offset', groupId, topic, partition, committed: null });
+      }
     }
   }
 }
