@@ -16,8 +16,8 @@ export type ProtocolErrorReason =
   | 'null'
   /** A variable-length integer longer than its type. */
   | 'varint'
-  /** A 64-bit integer that a JavaScript number cannot hold exactly, or a number out of range for its field. */
-  | 'integer'
+  /** A 64-bit integer that a JavaScript number cannot hold exactly, or a value that its field's type cannot hold. */
+  | 'value'
   /** A tagged field that does not fill its size, or a tag given twice. */
   | 'tag'
   /** An API or version that this package does not serve. */

@@ -65,6 +65,9 @@ export const batchProducerId = (b: Uint8Array, at: number): number => readI64(b,
 export const batchProducerEpoch = (b: Uint8Array, at: number): number => readI16(b, at + PRODUCER_EPOCH);
 export const batchBaseSequence = (b: Uint8Array, at: number): number => readI32(b, at + BASE_SEQUENCE);
 export const batchRecordCount = (b: Uint8Array, at: number): number => readI32(b, at + COUNT);
+/** Sequence number of the last record; sequences wrap from 2147483647 to 0 (R13). */
+export const batchLastSequence = (b: Uint8Array, at: number): number =>
+  (batchBaseSequence(b, at) + batchLastOffsetDelta(b, at)) % 0x8000_0000;
 
 /** Bytes of the whole batch, as its length field claims. */
 export const batchSizeBytes = (b: Uint8Array, at: number): number => LOG_OVERHEAD_BYTES + readI32(b, at + BATCH_LENGTH);

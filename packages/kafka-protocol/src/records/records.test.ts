@@ -11,6 +11,7 @@ import {
   batchBaseOffset,
   batchIsLogAppendTime,
   batchLastOffset,
+  batchLastSequence,
   batchLeaderEpoch,
   batchMaxTimestamp,
   batchNextOffset,
@@ -387,4 +388,9 @@ describe('batches made by kafkajs', () => {
       ['c', null],
     ]);
   });
+});
+
+test('sequences wrap around (R13)', () => {
+  const b = encodeBatch([{}, {}, {}], { producerId: 1, producerEpoch: 0, baseSequence: 2 ** 31 - 2 });
+  expect(batchLastSequence(b, 0)).toBe(0);
 });

@@ -18,7 +18,7 @@
  *       ...
  *
  *     field   := name type [versions] [nullable versions] [tag n] [= default] [ignorable] [// meaning]
- *     type    := bool | int8 | int16 | uint16 | int32 | int64 | uuid | string | bytes | records
+ *     type    := bool | int8 | int16 | int32 | int64 | uuid | string | bytes | records
  *              | Name (a struct: its fields are the deeper lines) | []type
  *     versions := 3+ | 0-12 | 2 | (left out: every served version)
  *
@@ -41,17 +41,7 @@ export interface VersionRange {
   readonly max: number;
 }
 
-export type PrimitiveType =
-  | 'bool'
-  | 'int8'
-  | 'int16'
-  | 'uint16'
-  | 'int32'
-  | 'int64'
-  | 'uuid'
-  | 'string'
-  | 'bytes'
-  | 'records';
+export type PrimitiveType = 'bool' | 'int8' | 'int16' | 'int32' | 'int64' | 'uuid' | 'string' | 'bytes' | 'records';
 
 export type FieldType =
   | { readonly kind: 'primitive'; readonly name: PrimitiveType }
@@ -94,7 +84,6 @@ const PRIMITIVES: ReadonlySet<string> = new Set([
   'bool',
   'int8',
   'int16',
-  'uint16',
   'int32',
   'int64',
   'uuid',

@@ -76,8 +76,6 @@ function randomValue(api: Api, type: FieldType, version: number, dice: Dice, dep
       return dice.pick([0, 1, -1, 127, -128]);
     case 'int16':
       return dice.pick([0, 1, -1, 32767, -32768, 259]);
-    case 'uint16':
-      return dice.pick([0, 1, 65535, 259]);
     case 'int32':
       return dice.pick([0, 1, -1, 2147483647, -2147483648, 0x1020304]);
     case 'int64':

@@ -59,5 +59,5 @@ export function encodeResponseHeader(w: Writer, apiKey: number, apiVersion: numb
 /** Bytes of the length in front of every frame. */
 export const FRAME_LENGTH_BYTES = 4;
 
-/** A request frame can be no shorter than key, version, correlation id and a null client id need without the latter: R17. */
-export const REQUEST_BYTES_MIN = 8;
+/** Key, version, correlation id and a null client id: a frame that claims less is not one (R17). */
+export const REQUEST_BYTES_MIN = 10;

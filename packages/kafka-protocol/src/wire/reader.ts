@@ -62,10 +62,6 @@ export class Reader {
     return (((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16)) >> 16;
   }
 
-  u16(): number {
-    return this.i16() & 0xffff;
-  }
-
   i32(): number {
     const { bytes, at } = this;
     if (at + 4 > this.end) this.fail('truncated', 'int32');
@@ -85,7 +81,7 @@ export class Reader {
     const lo = this.i32() >>> 0;
     const value = hi * TWO_32 + lo;
     // One comparison admits -2^53 itself, which a double holds but which is not "safe": refuse it too.
-    if (!Number.isSafeInteger(value)) this.fail('integer', '64-bit value beyond 2^53');
+    if (!Number.isSafeInteger(value)) this.fail('value', '64-bit value beyond 2^53');
     return value;
   }
 

@@ -104,7 +104,7 @@ describe('primitives come back', () => {
 describe('refused', () => {
   test('64-bit integers that a number cannot hold', () => {
     for (const hex of ['7fffffffffffffff', '8000000000000000', '0020000000000000', 'ffe0000000000000']) {
-      expect(() => new Reader(Buffer.from(hex, 'hex')).i64()).toThrow('integer');
+      expect(() => new Reader(Buffer.from(hex, 'hex')).i64()).toThrow('value');
     }
     expect(() => new Writer().i64(2 ** 53)).toThrow(ProtocolError);
   });

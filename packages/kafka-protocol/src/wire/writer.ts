@@ -28,6 +28,8 @@ const ASCII_LOOP_MAX = 64;
 
 const CHUNK_BYTES = 16 * 1024;
 
+const NO_CHUNK = Buffer.alloc(0);
+
 /** Record batches to be encoded: one buffer, several that follow one another (from a tail cache), or null. */
 export type RecordSlices = Buffer | readonly Buffer[] | null;
 
@@ -39,8 +41,8 @@ export interface WriterOptions {
 }
 
 export class Writer {
-  /** The chunk being filled. */
-  bytes: Buffer;
+  /** The chunk being filled; the first one is allocated at the first write. */
+  bytes: Buffer = NO_CHUNK;
   /** Position of the next byte in the chunk. */
   at: number = 0;
 
@@ -51,7 +53,7 @@ export class Writer {
   #closedBytes = 0;
   #partStart = 0;
   /** The open frame: where its length goes, and what to return to if it is dropped. */
-  #frameChunk: Buffer;
+  #frameChunk: Buffer = NO_CHUNK;
   #frameAt = 0;
   #frameStartBytes = -1;
   #frameParts = 0;
@@ -60,8 +62,6 @@ export class Writer {
   constructor(options: WriterOptions = {}) {
     this.#allocate = options.allocate ?? ((bytes) => Buffer.allocUnsafeSlow(bytes));
     this.#chunkBytes = options.chunkBytes ?? CHUNK_BYTES;
-    this.bytes = this.#allocate(this.#chunkBytes);
-    this.#frameChunk = this.bytes;
   }
 
   /** Bytes written since the last {@link takeParts}, slices included. */
@@ -184,11 +184,6 @@ export class Writer {
     this.at = at + 2;
   }
 
-  u16(value: number): void {
-    if ((value & 0xffff) !== value) failInteger('uint16', value);
-    this.i16((value << 16) >> 16);
-  }
-
   i32(value: number): void {
     if ((value | 0) !== value) failInteger('int32', value);
     this.ensure(4);
@@ -213,7 +208,7 @@ export class Writer {
     this.ensure(16);
     const hex = value.length === 36 ? value.replaceAll('-', '') : value;
     if (hex.length !== 32 || this.bytes.write(hex, this.at, 'hex') !== 16) {
-      throw new ProtocolError('field-version', `not a UUID: ${value}`);
+      throw new ProtocolError('value', `not a UUID: ${value}`);
     }
     this.at += 16;
   }
@@ -397,7 +392,7 @@ function slicesSize(value: Buffer | readonly Buffer[]): number {
 }
 
 function failInteger(type: string, value: number): never {
-  throw new ProtocolError('integer', `${value} is not an ${type}`);
+  throw new ProtocolError('value', `${value} is not an ${type}`);
 }
 
 /** For generated encoders: `field` has a value that `version` of `message` cannot carry. */
