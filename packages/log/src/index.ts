@@ -7,3 +7,4 @@ export { type Damage, type Recovered, readSnapshot } from './recovery.ts';
 export { RECOVERY_CASES, type RecoveryCaseName } from './recovery-cases.ts';
 export * from './shard.ts';
 export { type Piece, SlabPool } from './slab.ts';
+export { type Folder, type FolderOptions, type Manifest, openFolder, readManifest } from './folder.ts';
