@@ -155,7 +155,7 @@ export class GroupCoordinator<Token> {
   }
 
   /** Call it in the append set that deletes the topic. Its name spares a search through all offsets. */
-  topicDeleted(topicId: string, name?: string): Outcome<Token> {
+  topicDeleted({ name, topicId }: { readonly name?: string; readonly topicId: string }): Outcome<Token> {
     const turn = new Turn<Token>(0, 0);
     forgetTopic(turn, this.#store, topicId, name);
     return turn;

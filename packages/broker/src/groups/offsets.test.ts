@@ -111,7 +111,7 @@ describe('a topic that is deleted', () => {
     bench.stable({});
     bench.commitAll([{ topic: 'u', offset: 1 }, { offset: 2 }], { groupId: 'a' });
     bench.commit(3, { groupId: 'b' });
-    bench.take(bench.coordinator.topicDeleted(TOPIC_ID, 't'));
+    bench.take(bench.coordinator.topicDeleted({ name: 't', topicId: TOPIC_ID }));
     expect(bench.fetch('t', 0, 'a').offset).toBe(-1);
     expect(bench.fetch('u', 0, 'a').offset).toBe(1);
     expect(bench.state('b')).toBe('Dead');
@@ -131,10 +131,10 @@ describe('a topic that is deleted', () => {
     bench.commitAll([{ offset: 1, topicId: other }]);
     expect(bench.fetch().offset).toBe(1);
     // A late deletion of the first incarnation does not touch the second.
-    bench.take(bench.coordinator.topicDeleted(TOPIC_ID, 't'));
-    bench.take(bench.coordinator.topicDeleted(TOPIC_ID));
+    bench.take(bench.coordinator.topicDeleted({ name: 't', topicId: TOPIC_ID }));
+    bench.take(bench.coordinator.topicDeleted({ topicId: TOPIC_ID }));
     expect(bench.fetch().offset).toBe(1);
-    bench.take(bench.coordinator.topicDeleted(other));
+    bench.take(bench.coordinator.topicDeleted({ topicId: other }));
     expect(bench.state()).toBe('Dead');
     bench.commitAll([{ offset: 1, topicId: other }]);
     bench.topicIds.delete('t');
