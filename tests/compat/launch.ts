@@ -45,7 +45,7 @@ const java = 'java';
 
 const defaultSettings = { 'num.partitions': '4', 'group.initial.rebalance.delay.ms': '0' };
 
-function hadronMissing(): string | undefined {
+export function hadronMissing(): string | undefined {
   return existsSync(hadronBin) ? undefined : `packages/cli/bin/hadron.mjs does not exist (not built yet?)`;
 }
 

@@ -296,9 +296,19 @@ export class WireConnection {
     for (;;) {
       const [topic] = await this.metadata([name], false);
       const ready = topic?.partitions.filter((partition) => partition.error === 0 && partition.leader >= 0).length ?? 0;
-      if (topic?.error === 0 && ready >= partitions) return;
+      // In Kafka the metadata runs a moment ahead of the leader itself; its end offset is the proof.
+      if (topic?.error === 0 && ready >= partitions && (await this.hasOffsets(name, partitions))) return;
       if (performance.now() > deadline) throw new Error(`topic ${name} has ${ready} of ${partitions} leaders`);
       await new Promise((done) => setTimeout(done, 20));
+    }
+  }
+
+  private async hasOffsets(topic: string, partitions: number): Promise<boolean> {
+    try {
+      await this.offsets(topic, partitions, -1);
+      return true;
+    } catch {
+      return false;
     }
   }
 
