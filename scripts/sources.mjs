@@ -23,7 +23,6 @@ export function fingerprint() {
       else if (!entry.name.endsWith('.test.ts') && !entry.name.endsWith('.md')) add(file);
     }
   };
-  hash.update(process.versions.modules);
   for (const name of ['package.json', 'package-lock.json', 'tsconfig.base.json', 'scripts/build.mjs']) {
     add(path.join(ROOT, name));
   }

@@ -1,0 +1,128 @@
+/** The built command as a process: exit codes, one-line errors, signals. What is decided inside is tested in program.test.ts. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+
+const root = path.join(import.meta.dirname, '../../..');
+const bin = path.join(root, 'packages/cli/bin/hadron.mjs');
+
+beforeAll(() => {
+  // Nothing to do after `npm test` has built; a test file run alone gets what it tests.
+  execFileSync(process.execPath, [path.join(root, 'scripts/build.mjs'), '--bundle-only'], { stdio: 'pipe' });
+});
+
+const started: ChildProcess[] = [];
+const folders: string[] = [];
+afterEach(async () => {
+  for (const child of started.splice(0)) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await exited;
+  }
+  for (const folder of folders.splice(0)) fs.rmSync(folder, { recursive: true, force: true });
+});
+
+interface Run {
+  readonly child: ChildProcess;
+  readonly out: () => string;
+  readonly err: () => string;
+  readonly exit: Promise<number | null>;
+  /** Resolves with the first line of stdout. */
+  readonly firstLine: Promise<string>;
+}
+
+function hadron(args: readonly string[], input = ''): Run {
+  const child = spawn(process.execPath, [bin, ...args], { env: { ...process.env, NO_COLOR: '1' } });
+  started.push(child);
+  child.stdin.end(input);
+  let out = '';
+  let err = '';
+  const firstLine = new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+      if (out.includes('\n')) resolve(out.slice(0, out.indexOf('\n')));
+    });
+    child.on('exit', () => reject(new Error(`ended without a line: ${err}`)));
+  });
+  firstLine.catch(() => {}); // only some tests wait for it
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  const exit = new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { child, out: () => out, err: () => err, exit, firstLine };
+}
+
+function folder(): string {
+  const made = fs.mkdtempSync(path.join(os.tmpdir(), 'hadron-cli-'));
+  folders.push(made);
+  return made;
+}
+
+test('exit codes come through, errors are one line without a stack', async () => {
+  const good = hadron(['config', 'data', '--output', 'json']);
+  expect(await good.exit).toBe(0);
+  expect(JSON.parse(good.out())).toHaveLength(1);
+  const bad = hadron(['start', '--set', 'num.partitions=none']);
+  expect(await bad.exit).toBe(1);
+  expect(bad.err()).toMatch(/^hadron: SETTING_INVALID: num\.partitions = "none" \(flag --set\)[^\n]*\n$/);
+});
+
+test('the end of a pipe is no failure', async () => {
+  const { child, exit } = hadron(['completion', 'fish']);
+  child.stdout?.destroy();
+  expect(await exit).toBe(0);
+});
+
+describe.skipIf(!fs.existsSync(path.join(root, 'packages/server/src/server.ts')))('a server', () => {
+  const start = (data: string, ...args: string[]) =>
+    hadron(['start', '--output', 'json', '--log-level', 'error', '--http-port', '0', '--data', data, ...args]);
+
+  interface Ready {
+    readonly event: string;
+    readonly pid: number;
+    readonly kafkaAddresses: readonly { host: string; port: number }[];
+  }
+
+  async function ready(run: Run): Promise<Ready> {
+    return JSON.parse(await run.firstLine) as Ready;
+  }
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('A3: %s ends it with 0 within 2 s', async (signal) => {
+    const server = start(folder(), '--kafka-port', '0');
+    const { event, pid, kafkaAddresses } = await ready(server);
+    expect([event, pid]).toEqual(['ready', server.child.pid]);
+    const { host, port } = kafkaAddresses[0] as { host: string; port: number };
+    const client = net.connect({ host, port });
+    await new Promise((resolve) => client.once('connect', resolve));
+    client.on('error', () => {}); // it is cut when the server ends
+    const askedMs = performance.now();
+    server.child.kill(signal);
+    expect(await server.exit).toBe(0);
+    expect(performance.now() - askedMs).toBeLessThan(2_000);
+    client.destroy();
+  });
+
+  test('A3: a taken Kafka port and a folder in use are one clear line and exit code 1', async () => {
+    const data = folder();
+    const first = start(data, '--kafka-port', '0');
+    const { kafkaAddresses } = await ready(first);
+    const port = String(kafkaAddresses[0]?.port);
+    const samePort = start(folder(), '--kafka-port', port);
+    expect(await samePort.exit).toBe(1);
+    expect(JSON.parse(samePort.err())).toMatchObject({ error: { code: 'PORT_IN_USE' } });
+    const sameFolder = start(data, '--kafka-port', '0');
+    expect(await sameFolder.exit).toBe(1);
+    expect(JSON.parse(sameFolder.err())).toMatchObject({ error: { code: 'DATA_FOLDER_IN_USE' } });
+    expect(await Promise.race([first.exit, Promise.resolve('runs')])).toBe('runs');
+  });
+
+  test('a folder that cannot be used is one clear line', async () => {
+    const file = path.join(folder(), 'file');
+    fs.writeFileSync(file, '');
+    const server = start(path.join(file, 'data'), '--kafka-port', '0');
+    expect(await server.exit).toBe(1);
+    expect(JSON.parse(server.err())).toMatchObject({ error: { code: 'DATA_FOLDER_UNUSABLE' } });
+  });
+});
