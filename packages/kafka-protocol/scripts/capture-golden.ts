@@ -139,12 +139,8 @@ const server = createServer((client) => {
 
 server.listen(Number(values.listen), '127.0.0.1', () => console.log(`recording on ${values.listen}`));
 process.on('SIGTERM', () => {
-  const [name, version, direction] = [0, 1, 2].map((i) => (line: string) => line.split(' ')[i] as string);
-  const order = (a: string, b: string): number =>
-    name!(a).localeCompare(name!(b)) ||
-    Number(version!(a)) - Number(version!(b)) ||
-    direction!(a).localeCompare(direction!(b));
-  const lines = [...golden].map(([what, hex]) => `${what} ${hex}`).sort(order);
+  const lines = [...golden].map(([what, hex]) => `${what} ${hex}`);
+  lines.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
   writeFileSync(out, `${lines.join('\n')}\n`);
   console.log(`${lines.length} messages`);
   process.exit(0);
