@@ -96,3 +96,8 @@ test('an address this machine does not have is an error, unless nobody asked for
   await expect(start({ listen })).rejects.toMatchObject({ code: 'SETTING_INVALID' });
   expect((await start({ listen, listenIsDefault: true })).addresses).toHaveLength(1);
 });
+
+test('both wildcards side by side', async () => {
+  const server = await start({ listen: ['0.0.0.0', '::'], listenIsDefault: true });
+  expect(new Set(server.addresses.map(({ port }) => port)).size).toBe(1);
+});

@@ -79,7 +79,7 @@ async function listenOnAll(
   for (const host of listen) {
     const server = http.createServer({ keepAliveTimeout: 10_000 }, handler);
     try {
-      await listening(server, host, chosen);
+      await listening(server, host, chosen, listen.includes('0.0.0.0'));
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       const absent = code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT';
@@ -106,10 +106,11 @@ async function listenOnAll(
   return servers;
 }
 
-function listening(server: http.Server, host: string, port: number): Promise<void> {
+/** `::` takes IPv4 connections as well, unless 0.0.0.0 is listened on beside it. */
+function listening(server: http.Server, host: string, port: number, ipv6Only: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port, ipv6Only: host === '::1' }, () => {
+    server.listen({ host, port, ipv6Only }, () => {
       server.off('error', reject);
       resolve();
     });
