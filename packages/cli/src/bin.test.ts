@@ -125,4 +125,42 @@ describe.skipIf(!fs.existsSync(path.join(root, 'packages/server/src/server.ts'))
     expect(await server.exit).toBe(1);
     expect(JSON.parse(server.err())).toMatchObject({ error: { code: 'DATA_FOLDER_UNUSABLE' } });
   });
+
+  test('E25: topics, produce and consume, as people type them', async () => {
+    const server = start(folder(), '--kafka-port', '0');
+    const { kafkaAddresses } = await ready(server);
+    const { host, port } = kafkaAddresses[0] as { host: string; port: number };
+    const kafka = async (args: string[], input = ''): Promise<string> => {
+      const run = hadron(['kafka', ...args, '--bootstrap', `${host}:${port}`, '--output', 'json'], input);
+      expect(await run.exit, run.err()).toBe(0);
+      return run.out();
+    };
+    const json = async (args: string[], input?: string): Promise<unknown> => JSON.parse(await kafka(args, input));
+
+    await json(['topics', 'create', 'orders', '--partitions', '3', '--config', 'retention.ms=60000']);
+    expect(await json(['topics', 'list'])).toEqual([{ name: 'orders', partitions: 3 }]);
+    expect(await json(['produce', 'orders', 'one', 'two', '--key', 'k'])).toMatchObject({
+      topic: 'orders',
+      records: 2,
+    });
+    expect(await json(['produce', 'orders', '--key-separator', ':'], 'k:three\nk:four\n')).toMatchObject({
+      records: 2,
+    });
+    const lines = (await kafka(['consume', 'orders', '--from-beginning', '--exit'])).trim().split('\n');
+    const records = lines.map((line) => JSON.parse(line) as { key: string; value: string; offset: number });
+    expect(records.map(({ key, value, offset }) => [key, value, offset])).toEqual([
+      ['k', 'one', 0],
+      ['k', 'two', 1],
+      ['k', 'three', 2],
+      ['k', 'four', 3],
+    ]);
+    const described = (await json(['topics', 'describe', 'orders'])) as { partitions: { endOffset: number }[] };
+    expect(described.partitions.map(({ endOffset }) => endOffset).sort()).toEqual([0, 0, 4]);
+    await json(['topics', 'delete', 'orders']);
+    expect(await json(['topics', 'list'])).toEqual([]);
+
+    const refused = hadron(['kafka', 'consume', 'nowhere', '--bootstrap', `${host}:${port}`]);
+    expect(await refused.exit).toBe(1);
+    expect(refused.err()).toMatch(/^hadron: UNKNOWN_TOPIC_OR_PARTITION: there is no topic nowhere/);
+  });
 });
