@@ -2,7 +2,7 @@
  * One API's TypeScript: types, constructors, and straight-line read and write functions.
  *
  * The one idea here: a field's code depends on the version only through a few break points (it appears, becomes
- * nullable, the message becomes flexible, it disappears). `byVersion` asks for the code of every version, merges equal
+ * nullable, the message becomes flexible, it disappears). `segments` asks for the code of every version, merges equal
  * neighbours and emits one chain of comparisons, so nothing about a schema is looked up at run time.
  */
 import type { Api, Field, FieldType, PrimitiveType, Struct, VersionRange } from '../src/schemas/notation.ts';

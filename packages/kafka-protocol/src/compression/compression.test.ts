@@ -58,6 +58,15 @@ describe.each(compressing)('$name', ({ codec }) => {
   });
 });
 
+test('empty input still compresses after the memory of the codec has grown', () => {
+  for (const { codec } of codecs) {
+    compress(codec, Buffer.alloc(8 * 1024 * 1024));
+    expect(decompress(codec, compress(codec, Buffer.alloc(0))).length).toBe(0);
+  }
+  const frame = Buffer.from('04224d1860408200000000', 'hex');
+  expect(wasmCodecs().lz4Decompress(frame).length).toBe(0); // the constant frame is one that the codec reads
+});
+
 test('raw snappy, without the framing of the Java library', () => {
   const plain = Buffer.from('raw snappy raw snappy raw snappy raw snappy');
   expect(decompress(CODEC_SNAPPY, wasmCodecs().snappyCompress(plain)).equals(plain)).toBe(true);

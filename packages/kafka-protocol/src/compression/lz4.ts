@@ -14,7 +14,13 @@ const STORED = 0x8000_0000;
 /** A compressed block of n bytes holds less than this times n. */
 const EXPANSION_MAX = 255;
 
+/** A frame without blocks. */
+const EMPTY_FRAME = Buffer.from('04224d1860408200000000', 'hex');
+
 export function lz4Compress(input: Buffer): Buffer {
+  // The codec fails on empty input once its memory has grown: its view of the old memory has length 0, so it looks large
+  // enough and is used although it is detached (@platformatic/wasm-utils 0.2.1).
+  if (input.length === 0) return Buffer.from(EMPTY_FRAME);
   return wasmCodecs().lz4Compress(input);
 }
 
