@@ -32,6 +32,7 @@ const steps = [
   { name: 'types of tests', run: () => node([TSC, '-p', 'tsconfig.tests.json']) },
   { name: 'dead code (knip)', run: () => node([bin('knip/bin/knip.js'), '--no-progress', '--no-config-hints']) },
   { name: 'walls: references = dependencies', run: walls },
+  { name: 'settings: none without effect', run: settings },
   ...(fs.existsSync(GENERATE)
     ? [{ name: 'generated code is current', run: () => node(['--conditions=hadron-source', GENERATE, '--check']) }]
     : []),
@@ -95,4 +96,25 @@ function walls() {
     }
   }
   return { ok: problems.length === 0, output: problems.join('\n') };
+}
+
+/** A setting that nothing reads must say so (`noEffect`); every other one is named by some code outside the tables. */
+async function settings() {
+  const tables = path.join(ROOT, 'packages/broker/src/config');
+  const { ownSettings } = await import(path.join(tables, 'broker-settings.ts'));
+  const code = [];
+  const walk = (dir) => {
+    for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
+      const file = path.join(dir, entry.name);
+      if (entry.isDirectory()) {
+        if (file !== tables && entry.name !== 'node_modules' && entry.name !== 'dist') walk(file);
+      } else if (entry.name.endsWith('.ts') && !entry.name.endsWith('.test.ts'))
+        code.push(fs.readFileSync(file, 'utf8'));
+    }
+  };
+  walk(path.join(ROOT, 'packages'));
+  const unread = Object.entries(ownSettings())
+    .filter(([key, setting]) => setting.noEffect === undefined && !code.some((text) => text.includes(`'${key}'`)))
+    .map(([key]) => `${key}: no code reads it; use it, or say why it has no effect`);
+  return { ok: unread.length === 0, output: unread.join('\n') };
 }
