@@ -47,9 +47,9 @@ export async function startContestant(
   const settings = { ...place.settings, ...more.settings };
   switch (who) {
     case 'durable':
-      return startHadron({ settings, ...more, dataDir, durability: 'fsync' });
+      return startHadron({ ...more, settings, dataDir, durability: 'fsync' });
     case 'os':
-      return startHadron({ settings, ...more, dataDir, durability: 'os' });
+      return startHadron({ ...more, settings, dataDir, durability: 'os' });
     case 'kafka':
     case 'kafka-sync':
       // Hadron's settings are not passed on: Kafka runs with its defaults.

@@ -76,7 +76,7 @@ export async function idlePollers(options: ToolOptions, whileReady: () => void):
   });
   const code = await new Promise<number | null>((done) => child.on('close', done));
   if (code !== 0 || last === undefined) {
-    throw new Error(`kidle: code ${code}: ${stderr.trim()} ${JSON.stringify(last)} (answers came early or late?)`);
+    throw new Error(`kidle: code ${code}: ${stderr.trim()} ${JSON.stringify(last)} (answers came early?)`);
   }
   return last;
 }

@@ -3,7 +3,7 @@
  *
  * Prints {"event":"ready"} when every poll is on its way, so that the server's memory and CPU can be read from then on,
  * and a JSON line at the end. An answer before max_wait or later than half a second after it is counted as such: a
- * server that answers early spins its clients.
+ * server that answers early spins its clients, so that ends with code 3; late ones are only reported.
  */
 #include "wire.h"
 
@@ -50,6 +50,12 @@ static void on_readable(Poller *p) {
   poll_again(p);
 }
 
+static void serve_readable(int events_fd, int timeout_ms) {
+  struct epoll_event ready[256];
+  int n = epoll_wait(events_fd, ready, 256, timeout_ms);
+  for (int i = 0; i < n; i++) on_readable(ready[i].data.ptr);
+}
+
 static void usage(void) {
   puts("usage: kidle [options]\n"
        "  -P, --port N          server on 127.0.0.1 (9092)\n"
@@ -94,20 +100,19 @@ int main(int argc, char **argv) {
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = &all[i]};
     epoll_ctl(events_fd, EPOLL_CTL_ADD, all[i].fd, &e);
     poll_again(&all[i]);
+    /* A server with a short listen queue takes its time: answers that come meanwhile are read in time. */
+    serve_readable(events_fd, 0);
   }
-  sleep_seconds(0.5); /* the last polls reach the server */
+  for (double until = now() + 0.5; now() < until;) serve_readable(events_fd, 10); /* the last polls reach the server */
   printf("{\"event\":\"ready\",\"connectSeconds\":%.2f}\n", now() - started);
   fflush(stdout);
 
-  struct epoll_event ready[256];
-  long answers_before = answers;
+  /* Polls answered while the connections were made do not count. */
+  answers = early = late = 0;
   double begin = now(), end = begin + seconds;
-  for (double at; (at = now()) < end;) {
-    int n = epoll_wait(events_fd, ready, 256, (int)((end - at) * 1000) + 1);
-    for (int i = 0; i < n; i++) on_readable(ready[i].data.ptr);
-  }
+  for (double at; (at = now()) < end;) serve_readable(events_fd, (int)((end - at) * 1000) + 1);
   printf("{\"connections\":%d,\"maxWaitMs\":%d,\"seconds\":%.3f,\"answers\":%ld,\"early\":%ld,\"late\":%ld,"
          "\"clientCpu\":%.3f}\n",
-         connections, max_wait_ms, now() - begin, answers - answers_before, early, late, own_cpu());
-  return early || late ? 3 : 0;
+         connections, max_wait_ms, now() - begin, answers, early, late, own_cpu());
+  return early ? 3 : 0;
 }
