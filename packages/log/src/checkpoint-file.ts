@@ -62,7 +62,14 @@ export interface Checkpoint {
   snapshots: SnapshotRow[];
 }
 
-export const emptyCheckpoint = (): Checkpoint => ({ lsn: 0, durableLsn: 0, nextLogId: 1, wallMs: 0, logs: [], snapshots: [] });
+export const emptyCheckpoint = (): Checkpoint => ({
+  lsn: 0,
+  durableLsn: 0,
+  nextLogId: 1,
+  wallMs: 0,
+  logs: [],
+  snapshots: [],
+});
 
 /** Collects a checkpoint row by row, so that the caller can let other work in between. */
 export class CheckpointWriter {
@@ -140,15 +147,29 @@ export class CheckpointWriter {
 /** @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER */
 export function readCheckpoint(b: Buffer, path: string): Checkpoint {
   const damaged = (why: string): HadronError =>
-    new HadronError('DATA_DAMAGED', `${path}: ${why}; restore the file from a backup, or move the data folder away to start empty`);
-  if (b.length < CHECKPOINT_HEADER_BYTES || readU32(b, 0) !== CHECKPOINT_MAGIC) throw damaged('this is no checkpoint file');
+    new HadronError(
+      'DATA_DAMAGED',
+      `${path}: ${why}; restore the file from a backup, or move the data folder away to start empty`,
+    );
+  if (b.length < CHECKPOINT_HEADER_BYTES || readU32(b, 0) !== CHECKPOINT_MAGIC)
+    throw damaged('this is no checkpoint file');
   if (readU16(b, 4) > CHECKPOINT_VERSION) {
-    throw new HadronError('DATA_FORMAT_NEWER', `${path} has format ${readU16(b, 4)}, this Hadron reads up to ${CHECKPOINT_VERSION}; start the newer Hadron that wrote it`);
+    throw new HadronError(
+      'DATA_FORMAT_NEWER',
+      `${path} has format ${readU16(b, 4)}, this Hadron reads up to ${CHECKPOINT_VERSION}; start the newer Hadron that wrote it`,
+    );
   }
   if (readU32(b, 8) !== b.length - CHECKPOINT_HEADER_BYTES) throw damaged('its length is not the one in its header');
   if (readU32(b, 12) !== crc32c(b, CHECKPOINT_HEADER_BYTES, b.length)) throw damaged('its checksum does not match');
   const r = new ByteReader(b, path, CHECKPOINT_HEADER_BYTES);
-  const c: Checkpoint = { lsn: r.i64(), durableLsn: r.i64(), nextLogId: r.u32(), wallMs: r.i64(), logs: [], snapshots: [] };
+  const c: Checkpoint = {
+    lsn: r.i64(),
+    durableLsn: r.i64(),
+    nextLogId: r.u32(),
+    wallMs: r.i64(),
+    logs: [],
+    snapshots: [],
+  };
   for (let n = r.count(40); n > 0; n--) {
     const row: LogRow = {
       id: r.u32(),

@@ -75,7 +75,10 @@ export class Checkpointer {
       shard.relieve();
     } catch (error) {
       if (shard.failed === undefined && !shard.isClosed) {
-        shard.logger.warn({ err: String(error) }, 'a checkpoint could not be written; the commit log is kept and it is tried again');
+        shard.logger.warn(
+          { err: String(error) },
+          'a checkpoint could not be written; the commit log is kept and it is tried again',
+        );
         this.retry ??= shard.clock.setTimer(RETRY_MS, () => {
           this.retry = undefined;
           this.start();
@@ -147,7 +150,8 @@ export class Checkpointer {
     shard.directOutstandingBytes -= directOutstanding;
     shard.commit.release(lsn, shard.commit.outstandingBytes - outstanding);
     for (const log of dirty) if (!log.removed && log.lastLsn <= idleSince) shard.tail.dropFlushed(log);
-    for (const file of oldSnapshots) await unlink(shard.fs, `${shard.directory}/snapshots/${file}`).catch(() => undefined);
+    for (const file of oldSnapshots)
+      await unlink(shard.fs, `${shard.directory}/snapshots/${file}`).catch(() => undefined);
   }
 
   /** Temporary file, sync, rename, sync of the directory. @throws FsError */
@@ -224,7 +228,8 @@ export class Checkpointer {
     const shard = this.shard;
     for (const segment of log.segments) {
       if (log.removed || segment.bytes < shard.settings.indexIntervalBytes) continue;
-      const index = segment.index ?? (segment === log.segments.at(-1) ? await loadIndex(shard, log, segment) : undefined);
+      const index =
+        segment.index ?? (segment === log.segments.at(-1) ? await loadIndex(shard, log, segment) : undefined);
       if (index === undefined || index.count === segment.indexSaved) continue;
       // Entries of bytes that are not stable may be gone after a crash.
       let to = index.count;
@@ -246,7 +251,10 @@ export class Checkpointer {
           file.closeSync();
         }
       } catch (error) {
-        shard.logger.debug({ log: log.name, err: String(error) }, 'an index file could not be written; it can be rebuilt');
+        shard.logger.debug(
+          { log: log.name, err: String(error) },
+          'an index file could not be written; it can be rebuilt',
+        );
       }
     }
   }

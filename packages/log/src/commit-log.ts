@@ -14,7 +14,17 @@
  *     32 i64 wall ms · 40..60 zeros · 60 u32 CRC-32C of bytes [0, 60)
  * Frames begin at byte 64.
  */
-import { crc32c, HadronError, readI64, readU16, readU32, type Random, writeI16, writeI32, writeI64 } from '@hadron/base';
+import {
+  crc32c,
+  HadronError,
+  readI64,
+  readU16,
+  readU32,
+  type Random,
+  writeI16,
+  writeI32,
+  writeI64,
+} from '@hadron/base';
 import { alignUp8, ENTRY_BYTES, FRAME_HEAD_BYTES, FRAME_MAX_BYTES, sealFrame } from './frame.ts';
 import type { FileSystem, FsError, OpenFile } from './fs.ts';
 
@@ -45,12 +55,19 @@ export function writeCommitFileHeader(b: Uint8Array, header: CommitFileHeader): 
  * @throws HadronError DATA_FORMAT_NEWER, DATA_DAMAGED
  */
 export function readCommitFileHeader(b: Uint8Array, path: string): CommitFileHeader | undefined {
-  if (b.length < COMMIT_FILE_HEADER_BYTES || b.subarray(0, COMMIT_FILE_HEADER_BYTES).every((x) => x === 0)) return undefined;
+  if (b.length < COMMIT_FILE_HEADER_BYTES || b.subarray(0, COMMIT_FILE_HEADER_BYTES).every((x) => x === 0))
+    return undefined;
   if (readU32(b, 60) !== crc32c(b, 0, 60) || readU32(b, 0) !== COMMIT_FILE_MAGIC) {
-    throw new HadronError('DATA_DAMAGED', `${path}: the file header is damaged; restore the file from a backup, or move the data folder away to start empty`);
+    throw new HadronError(
+      'DATA_DAMAGED',
+      `${path}: the file header is damaged; restore the file from a backup, or move the data folder away to start empty`,
+    );
   }
   if (readU16(b, 4) > COMMIT_FILE_VERSION) {
-    throw new HadronError('DATA_FORMAT_NEWER', `${path} has format ${readU16(b, 4)}, this Hadron reads up to ${COMMIT_FILE_VERSION}; start the newer Hadron that wrote it`);
+    throw new HadronError(
+      'DATA_FORMAT_NEWER',
+      `${path} has format ${readU16(b, 4)}, this Hadron reads up to ${COMMIT_FILE_VERSION}; start the newer Hadron that wrote it`,
+    );
   }
   return { incarnation: readU32(b, 8), sequence: readI64(b, 16), firstLsn: readI64(b, 24), createdMs: readI64(b, 32) };
 }
@@ -127,7 +144,16 @@ export class CommitLog {
 
   /** A file of an earlier run that still holds frames needed until a checkpoint covers `lastLsn`. Never written again before. */
   adopt(slot: number, file: OpenFile, lastLsn: number, bytes: number): void {
-    this.files.push({ slot, file, incarnation: 0, sequence: 0, firstLsn: 0, lastLsn, end: Number.POSITIVE_INFINITY, unsynced: false });
+    this.files.push({
+      slot,
+      file,
+      incarnation: 0,
+      sequence: 0,
+      firstLsn: 0,
+      lastLsn,
+      end: Number.POSITIVE_INFINITY,
+      unsynced: false,
+    });
     this.outstandingBytes += bytes;
   }
 
@@ -203,7 +229,9 @@ export class CommitLog {
     if (length > FRAME_MAX_BYTES) throw new TypeError(`an append set of ${length} bytes is larger than a frame may be`);
     const padded = alignUp8(length);
     if (this.used + padded > this.staging.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(this.staging.length * 2, 1 << (32 - Math.clz32(this.used + padded))));
+      const grown = Buffer.allocUnsafeSlow(
+        Math.max(this.staging.length * 2, 1 << (32 - Math.clz32(this.used + padded))),
+      );
       this.staging.copy(grown, 0, 0, this.used);
       this.staging = grown;
     }

@@ -8,3 +8,5 @@ export { RECOVERY_CASES, type RecoveryCaseName } from './recovery-cases.ts';
 export * from './shard.ts';
 export { type Piece, SlabPool } from './slab.ts';
 export { type Folder, type FolderOptions, type Manifest, openFolder, readManifest } from './folder.ts';
+export * from './inspect.ts';
+export { nodeFileSystem } from './node-fs.ts';

@@ -120,7 +120,13 @@ function unitAt(log: Log, chunk: TailChunk, position: number): number {
 }
 
 /** Last unit boundary at or below `limit`, at least one unit behind `start` if asked. */
-function boundary(log: Log, start: number, limit: number, position: number, atLeastOne: boolean): { byte: number; position: number } {
+function boundary(
+  log: Log,
+  start: number,
+  limit: number,
+  position: number,
+  atLeastOne: boolean,
+): { byte: number; position: number } {
   const format = log.format;
   if (format.headerBytes === 0) return { byte: limit, position: position + (limit - start) };
   const c = chunkAt(log, limit);
@@ -162,7 +168,10 @@ export async function readFile(shard: Shard, log: Log, position: number, options
   if (fence !== undefined) throw corrupt(log, fence.from, fence.to);
   const segment = log.segmentFor(position);
   if (segment === undefined || log.removed) {
-    throw new HadronError('OFFSET_OUT_OF_RANGE', `${log.name} begins at ${log.startPosition}, ${position} is gone; read on from there`);
+    throw new HadronError(
+      'OFFSET_OUT_OF_RANGE',
+      `${log.name} begins at ${log.startPosition}, ${position} is gone; read on from there`,
+    );
   }
   if (position >= segment.end) return new ReadResult(segment.end);
   const limit = visibleBytes(log, segment);
@@ -194,7 +203,8 @@ export async function readFile(shard: Shard, log: Log, position: number, options
       let needed = 0;
       while (at < n) {
         if (!log.format.scan(b, at, n, unit)) {
-          if (n - at >= log.format.headerBytes) damaged(shard, log, segment, byte + at, expected === -1 ? position : expected, 'framing');
+          if (n - at >= log.format.headerBytes)
+            damaged(shard, log, segment, byte + at, expected === -1 ? position : expected, 'framing');
           break;
         }
         const end = unit.position + unit.extent;
@@ -239,7 +249,8 @@ export async function readFile(shard: Shard, log: Log, position: number, options
       if (now !== undefined) throw corrupt(log, now.from, now.to);
       if (needed > 0 && expected <= position && needed <= limit - byte - at) {
         // The unit that holds the position is larger than what was read, or lies across its end.
-        if (unit.position + unit.extent > position && unit.bytes > options.maxBytes && !options.atLeastOne) return new ReadResult(position);
+        if (unit.position + unit.extent > position && unit.bytes > options.maxBytes && !options.atLeastOne)
+          return new ReadResult(position);
         byte += at;
         want = Math.min(Math.max(needed, options.maxBytes), limit - byte);
         if (want > FILE_READ_MAX_BYTES) want = Math.max(needed, FILE_READ_MAX_BYTES);
@@ -279,7 +290,13 @@ export async function findByTime(shard: Shard, log: Log, timestamp: number, from
     if (segment.end <= from || segment.maxTimestamp < timestamp) continue;
     const index = await loadIndex(shard, log, segment);
     const byte = Math.max(index.byteForTime(timestamp), index.byteFor(from));
-    const found = await scanSegment(shard, log, segment, byte, (u) => u.position + u.extent > from && u.maxTimestamp >= timestamp);
+    const found = await scanSegment(
+      shard,
+      log,
+      segment,
+      byte,
+      (u) => u.position + u.extent > from && u.maxTimestamp >= timestamp,
+    );
     if (found !== undefined) return found;
   }
   return undefined;
@@ -333,7 +350,10 @@ async function readSegment(shard: Shard, log: Log, segment: Segment, into: Buffe
         done += got;
       }
       if (done < n) {
-        throw new HadronError('CORRUPT_DATA', `the segment file of ${log.name} at ${segment.base} ends at byte ${at + done}, ${segment.fileBytes} were written; run "hadron log verify"`);
+        throw new HadronError(
+          'CORRUPT_DATA',
+          `the segment file of ${log.name} at ${segment.base} ends at byte ${at + done}, ${segment.fileBytes} were written; run "hadron log verify"`,
+        );
       }
     } finally {
       shard.files.done(opened);
@@ -405,7 +425,12 @@ function forgetIndex(shard: Shard, current: Log): void {
   for (let i = 0; i < n; i++) {
     const s = shard.indexed.shift() as Segment;
     // An active segment, or one whose index is not saved, keeps it.
-    if (s !== current.segments.at(-1) && s.stableBytes === s.bytes && s.index !== undefined && s.index.count === s.indexSaved) {
+    if (
+      s !== current.segments.at(-1) &&
+      s.stableBytes === s.bytes &&
+      s.index !== undefined &&
+      s.index.count === s.indexSaved
+    ) {
       s.index = undefined;
       return;
     }
@@ -413,7 +438,11 @@ function forgetIndex(shard: Shard, current: Log): void {
   }
 }
 
-async function readIndexFile(shard: Shard, log: Log, segment: Segment): Promise<{ index: SparseIndex; saved: number; bytes: number }> {
+async function readIndexFile(
+  shard: Shard,
+  log: Log,
+  segment: Segment,
+): Promise<{ index: SparseIndex; saved: number; bytes: number }> {
   const path = indexFileName(shard.files.path(log, segment));
   const size = shard.fs.sizeSync(path) ?? 0;
   const content = Buffer.alloc(Math.min(size, 64 * 1024 * 1024));
@@ -431,7 +460,13 @@ async function readIndexFile(shard: Shard, log: Log, segment: Segment): Promise<
       });
     });
   }
-  const { index, goodBytes } = decodeIndex(content, log.id, segment.base, segment.version, Math.min(segment.indexLimit, segment.bytes));
+  const { index, goodBytes } = decodeIndex(
+    content,
+    log.id,
+    segment.base,
+    segment.version,
+    Math.min(segment.indexLimit, segment.bytes),
+  );
   return goodBytes === 0 ? { index, saved: 0, bytes: 0 } : { index, saved: index.count, bytes: goodBytes };
 }
 
@@ -480,5 +515,8 @@ function damaged(
 }
 
 function corrupt(log: Log, from: number, to: number): HadronError {
-  return new HadronError('CORRUPT_DATA', `offsets ${from} to ${to - 1} of ${log.name} are damaged on disk; go on at ${to}, or restore the segment from a copy`);
+  return new HadronError(
+    'CORRUPT_DATA',
+    `offsets ${from} to ${to - 1} of ${log.name} are damaged on disk; go on at ${to}, or restore the segment from a copy`,
+  );
 }

@@ -17,7 +17,18 @@ import { COMMIT_FILE_HEADER_BYTES, type CommitFileHeader, readCommitFileHeader, 
 import { SNAPSHOT_HEADER_BYTES, SNAPSHOT_MAGIC, SNAPSHOT_VERSION } from './checkpointer.ts';
 import { ByteReader } from './binary.ts';
 import { newUnit } from './format.ts';
-import { alignUp8, type Entry, EntryFlag, EntryKind, type FrameHead, FRAME_HEAD_BYTES, FRAME_MAGIC, newFrameHead, readEntries, readFrame } from './frame.ts';
+import {
+  alignUp8,
+  type Entry,
+  EntryFlag,
+  EntryKind,
+  type FrameHead,
+  FRAME_HEAD_BYTES,
+  FRAME_MAGIC,
+  newFrameHead,
+  readEntries,
+  readFrame,
+} from './frame.ts';
 import type { FileSystem, OpenFile } from './fs.ts';
 import { type EpochStart, Log, type LogId, Segment } from './log.ts';
 import type { RecoveryCaseName } from './recovery-cases.ts';
@@ -88,7 +99,17 @@ export function scanFrames(fs: FileSystem, directory: string, ignoreChecksums: b
       continue;
     }
     scan.maxSequence = Math.max(scan.maxSequence, header.sequence);
-    scan.files.push({ slot, path, header, bytes, frames: [], gapLsn: Number.POSITIVE_INFINITY, gapAt: 0, endLsn: 0, endAt: 0 });
+    scan.files.push({
+      slot,
+      path,
+      header,
+      bytes,
+      frames: [],
+      gapLsn: Number.POSITIVE_INFINITY,
+      gapAt: 0,
+      endLsn: 0,
+      endAt: 0,
+    });
   }
   scan.files.sort((a, b) => a.header.sequence - b.header.sequence);
   for (let i = 0; i < scan.files.length; i++) {
@@ -128,12 +149,21 @@ function scanFile(file: ScannedFile, voidFrom: number, ignoreChecksums: boolean)
 }
 
 /** The next readable frame head at or behind `from`. Frames are 8-byte aligned, so a scan can go on behind a broken one. */
-function frameBehind(file: ScannedFile, from: number, above: number, below: number): { at: number; lsn: number } | undefined {
+function frameBehind(
+  file: ScannedFile,
+  from: number,
+  above: number,
+  below: number,
+): { at: number; lsn: number } | undefined {
   const { bytes, header } = file;
   const head = newFrameHead();
   for (let at = from; at + FRAME_HEAD_BYTES <= bytes.length; at += 8) {
     if (bytes[at] !== FRAME_MAGIC >>> 24) continue;
-    if (readFrame(bytes, at, bytes.length, header.incarnation, head) !== 'broken' && head.lsn > above && head.lsn < below) {
+    if (
+      readFrame(bytes, at, bytes.length, header.incarnation, head) !== 'broken' &&
+      head.lsn > above &&
+      head.lsn < below
+    ) {
       return { at, lsn: head.lsn };
     }
   }
@@ -309,7 +339,13 @@ class Recovery {
     for (const s of this.checkpoint.snapshots) {
       const log = shard.logs.get(s.logId as LogId);
       const bytes = shard.fs.sizeSync(`${shard.directory}/snapshots/${s.file}`) ?? 0;
-      shard.snapshots.set(s.logId as LogId, { source: undefined, position: s.position, file: s.file, bytes, atByte: log?.nextByte ?? 0 });
+      shard.snapshots.set(s.logId as LogId, {
+        source: undefined,
+        position: s.position,
+        file: s.file,
+        bytes,
+        atByte: log?.nextByte ?? 0,
+      });
     }
   }
 
@@ -392,7 +428,9 @@ class Recovery {
         if (log !== undefined || removedLater) return;
         const name = bytes.toString('utf8', e.bodyAt, e.bodyAt + e.length);
         const durability = (e.flags & EntryFlag.os) !== 0 ? 'os' : 'fsync';
-        const made = this.makeLog(e.logId as LogId, e.format, name, durability, e.position, [{ epoch: e.extent, start: e.position }]);
+        const made = this.makeLog(e.logId as LogId, e.format, name, durability, e.position, [
+          { epoch: e.extent, start: e.position },
+        ]);
         shard.logs.set(made.id, made);
         return;
       }
@@ -434,7 +472,10 @@ class Recovery {
       return;
     }
     if (e.position > log.nextPosition) {
-      throw new HadronError('DATA_DAMAGED', `the commit log goes on at position ${e.position} of ${log.name}, which ends at ${log.nextPosition}; restore the data folder from a copy`);
+      throw new HadronError(
+        'DATA_DAMAGED',
+        `the commit log goes on at position ${e.position} of ${log.name}, which ends at ${log.nextPosition}; restore the data folder from a copy`,
+      );
     }
     const os = (e.flags & EntryFlag.os) !== 0;
     if (missing && os) {
@@ -488,7 +529,13 @@ class Recovery {
       if (!whole) {
         const what = missing ? 'damaged-reference' : 'damaged-body';
         note(r, what);
-        log.fences.push({ from: e.position, to: e.position + e.extent, segmentBase: segment.base, fromByte: fileAt, toByte: fileAt + e.length });
+        log.fences.push({
+          from: e.position,
+          to: e.position + e.extent,
+          segmentBase: segment.base,
+          fromByte: fileAt,
+          toByte: fileAt + e.length,
+        });
         r.damage.push({ log: log.name, from: e.position, to: e.position + e.extent, what });
       }
     }
@@ -601,12 +648,16 @@ class Recovery {
       note(r, 'unbegun-file');
       shard.commit.addSpare(slot, shard.fs.openSync(shard.commit.path(slot), 'write'));
     }
-    r.clean = r.cases.includes('empty-folder') || (this.lastKind === EntryKind.cleanStop && plan.frames.length > 0) || (plan.frames.length === 0 && plan.endLsn === 1);
+    r.clean =
+      r.cases.includes('empty-folder') ||
+      (this.lastKind === EntryKind.cleanStop && plan.frames.length > 0) ||
+      (plan.frames.length === 0 && plan.endLsn === 1);
     note(r, r.clean ? 'clean-stop' : 'unclean-stop');
     if (shard.sabotage.acceptFormerLife !== true || plan.frames.length === 0) shard.commit.roll();
     const entries: SetEntry[] = [];
     for (const log of shard.logs.values()) {
-      if (log.durability === 'os' && (!r.clean || this.raise.has(log))) entries.push({ kind: 'epoch', log, epoch: log.epoch + 1 });
+      if (log.durability === 'os' && (!r.clean || this.raise.has(log)))
+        entries.push({ kind: 'epoch', log, epoch: log.epoch + 1 });
     }
     // Also without epochs: the new file's header must be durable before anything is served from behind a cut.
     for (let i = 0; i === 0 || i < entries.length; i += 10_000) {
@@ -616,15 +667,34 @@ class Recovery {
     }
     await shard.barrier();
     shard.checkSpace();
-    if (r.damage.length > 0) shard.logger.error({ damage: r.damage }, 'acknowledged data is damaged: these offsets answer CORRUPT_MESSAGE');
+    if (r.damage.length > 0)
+      shard.logger.error({ damage: r.damage }, 'acknowledged data is damaged: these offsets answer CORRUPT_MESSAGE');
   }
 
-  private makeLog(id: LogId, formatId: number, name: string, durability: 'fsync' | 'os', start: number, epochs: EpochStart[]): Log {
+  private makeLog(
+    id: LogId,
+    formatId: number,
+    name: string,
+    durability: 'fsync' | 'os',
+    start: number,
+    epochs: EpochStart[],
+  ): Log {
     const format = this.o.formats.find((f) => f.id === formatId);
     if (format === undefined) {
-      throw new HadronError('DATA_FORMAT_NEWER', `${name} is stored in format ${formatId}, which this Hadron does not know; start the newer Hadron that wrote it`);
+      throw new HadronError(
+        'DATA_FORMAT_NEWER',
+        `${name} is stored in format ${formatId}, which this Hadron does not know; start the newer Hadron that wrote it`,
+      );
     }
-    return new Log(id, format, name, durability, start, [...epochs], this.o.optionsFor?.(name) ?? { ...defaultLogOptions });
+    return new Log(
+      id,
+      format,
+      name,
+      durability,
+      start,
+      [...epochs],
+      this.o.optionsFor?.(name) ?? { ...defaultLogOptions },
+    );
   }
 }
 
@@ -652,11 +722,16 @@ function remove(fs: FileSystem, path: string): Promise<void> {
 /** The pieces of a snapshot, whole. @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER */
 export function readSnapshot(fs: FileSystem, path: string): Buffer[] {
   const b = readWhole(fs, path);
-  const bad = (why: string): HadronError => new HadronError('DATA_DAMAGED', `${path}: ${why}; restore the data folder from a copy`);
+  const bad = (why: string): HadronError =>
+    new HadronError('DATA_DAMAGED', `${path}: ${why}; restore the data folder from a copy`);
   const head = new ByteReader(b, path);
   if (b.length < SNAPSHOT_HEADER_BYTES || head.u32() !== SNAPSHOT_MAGIC) throw bad('this is no snapshot');
   const version = head.u16();
-  if (version > SNAPSHOT_VERSION) throw new HadronError('DATA_FORMAT_NEWER', `${path} has format ${version}, this Hadron reads up to ${SNAPSHOT_VERSION}`);
+  if (version > SNAPSHOT_VERSION)
+    throw new HadronError(
+      'DATA_FORMAT_NEWER',
+      `${path} has format ${version}, this Hadron reads up to ${SNAPSHOT_VERSION}`,
+    );
   if (crc32c(b, 0, 20) !== b.readUInt32BE(20)) throw bad('its header is damaged');
   const r = new ByteReader(b, path, SNAPSHOT_HEADER_BYTES);
   const chunks: Buffer[] = [];

@@ -22,7 +22,11 @@ export function segmentFileName(logId: number, base: number, version: number): s
 export function parseSegmentFileName(name: string): { logId: number; base: number; version: number } | undefined {
   const m = /^([0-9a-f]{8})-(\d{20})(?:\.(\d+))?\.seg$/.exec(name);
   if (m === null) return undefined;
-  return { logId: Number.parseInt(m[1] as string, 16), base: Number(m[2]), version: m[3] === undefined ? 0 : Number(m[3]) };
+  return {
+    logId: Number.parseInt(m[1] as string, 16),
+    base: Number(m[2]),
+    version: m[3] === undefined ? 0 : Number(m[3]),
+  };
 }
 
 interface Opened {
@@ -245,17 +249,25 @@ export function datasync(file: OpenFile): Promise<void> {
 }
 
 export function syncDir(fs: FileSystem, path: string): Promise<void> {
-  return new Promise((resolve, reject) => fs.syncDir(path, (error) => (error === undefined ? resolve() : reject(error))));
+  return new Promise((resolve, reject) =>
+    fs.syncDir(path, (error) => (error === undefined ? resolve() : reject(error))),
+  );
 }
 
 export function rename(fs: FileSystem, from: string, to: string): Promise<void> {
-  return new Promise((resolve, reject) => fs.rename(from, to, (error) => (error === undefined ? resolve() : reject(error))));
+  return new Promise((resolve, reject) =>
+    fs.rename(from, to, (error) => (error === undefined ? resolve() : reject(error))),
+  );
 }
 
 export function unlink(fs: FileSystem, path: string): Promise<void> {
-  return new Promise((resolve, reject) => fs.unlink(path, (error) => (error === undefined ? resolve() : reject(error))));
+  return new Promise((resolve, reject) =>
+    fs.unlink(path, (error) => (error === undefined ? resolve() : reject(error))),
+  );
 }
 
 export function readAt(file: OpenFile, into: Uint8Array, position: number): Promise<number> {
-  return new Promise((resolve, reject) => file.read(into, position, (error, n) => (error === undefined ? resolve(n) : reject(error))));
+  return new Promise((resolve, reject) =>
+    file.read(into, position, (error, n) => (error === undefined ? resolve(n) : reject(error))),
+  );
 }

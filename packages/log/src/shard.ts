@@ -274,6 +274,8 @@ export class Shard {
   /** @internal */ readonly checkpointer: Checkpointer;
   private readonly onFailure: ((error: HadronError) => void) | undefined;
   private readonly random: Random;
+  /** Called after high watermarks moved, once for all of a commit: the place to answer long polls. */
+  onSettled: (() => void) | undefined;
   private failure: HadronError | undefined;
   private closed = false;
   private refusal: HadronError | undefined;
@@ -322,15 +324,13 @@ export class Shard {
     this.sabotage = options.sabotage ?? {};
     this.tail = new TailCache(this.pool, settings.tailCacheBytes);
     this.files = new SegmentFiles(options.fs, `${options.directory}/segments`, settings.openFilesMax);
-    this.commit = new CommitLog(
-      {
-        fs: options.fs,
-        directory: `${options.directory}/commit`,
-        fileBytes: settings.commitFileBytes,
-        random: this.random,
-        wallMs: () => this.clock.wallMs(),
-      },
-    );
+    this.commit = new CommitLog({
+      fs: options.fs,
+      directory: `${options.directory}/commit`,
+      fileBytes: settings.commitFileBytes,
+      random: this.random,
+      wallMs: () => this.clock.wallMs(),
+    });
     this.writtenLsn = 0;
     this.syncedLsn = 0;
     this.nextLogId = 1;
@@ -412,14 +412,23 @@ export class Shard {
    * @param control allowed while data is refused for lack of space (deletes, trims, state logs)
    * @throws HadronError PRECONDITION_FAILED, STORAGE_FULL, STORAGE_FAILED, STORAGE_CLOSED: nothing happened
    */
-  appendSet(entries: readonly SetEntry[], options: { preconditions?: readonly Precondition[]; control?: boolean } = {}): number {
+  appendSet(
+    entries: readonly SetEntry[],
+    options: { preconditions?: readonly Precondition[]; control?: boolean } = {},
+  ): number {
     this.guard(options.control !== true);
     for (const p of options.preconditions ?? []) {
       if (p.nextPosition !== undefined && p.nextPosition !== p.log.nextPosition) {
-        throw new HadronError('PRECONDITION_FAILED', `${p.log.name} is at position ${p.log.nextPosition}, not ${p.nextPosition}; read on and try again`);
+        throw new HadronError(
+          'PRECONDITION_FAILED',
+          `${p.log.name} is at position ${p.log.nextPosition}, not ${p.nextPosition}; read on and try again`,
+        );
       }
       if (p.epoch !== undefined && p.epoch !== p.log.epoch) {
-        throw new HadronError('PRECONDITION_FAILED', `${p.log.name} is in leader epoch ${p.log.epoch}, not ${p.epoch}; refresh and try again`);
+        throw new HadronError(
+          'PRECONDITION_FAILED',
+          `${p.log.name} is in leader epoch ${p.log.epoch}, not ${p.epoch}; refresh and try again`,
+        );
       }
       if (p.log.removed) throw new HadronError('PRECONDITION_FAILED', `${p.log.name} was removed`);
     }
@@ -461,8 +470,10 @@ export class Shard {
         log.strictLsn = lsn;
         this.syncToo(log);
       } else if (e.kind === 'durability') this.syncToo(log);
-      if (e.kind === 'remove') this.when(lsn, 'fsync', { committed: () => this.finishRemove(log), failed: () => undefined });
-      if (e.kind === 'trim') this.when(lsn, 'fsync', { committed: () => this.finishTrim(log), failed: () => undefined });
+      if (e.kind === 'remove')
+        this.when(lsn, 'fsync', { committed: () => this.finishRemove(log), failed: () => undefined });
+      if (e.kind === 'trim')
+        this.when(lsn, 'fsync', { committed: () => this.finishTrim(log), failed: () => undefined });
     }
     if (strict) this.needSync = true;
     else this.stagedOs = true;
@@ -507,7 +518,14 @@ export class Shard {
   registerSnapshots(source: SnapshotSource): void {
     const known = this.snapshots.get(source.log.id);
     if (known !== undefined) known.source = source;
-    else this.snapshots.set(source.log.id, { source, position: source.log.startPosition, file: '', bytes: 0, atByte: source.log.nextByte });
+    else
+      this.snapshots.set(source.log.id, {
+        source,
+        position: source.log.startPosition,
+        file: '',
+        bytes: 0,
+        atByte: source.log.nextByte,
+      });
   }
 
   /** @internal a frame that only carries the durable LSN */
@@ -604,7 +622,19 @@ export class Shard {
     const entry = this.commit.nextEntry();
     if (direct) {
       const crc = crc32c(memory, to, to + length);
-      writeEntry(this.commit.buffer, entry, EntryKind.reference, flags, 0, log.id, position, extent, length, segment.bytes, crc);
+      writeEntry(
+        this.commit.buffer,
+        entry,
+        EntryKind.reference,
+        flags,
+        0,
+        log.id,
+        position,
+        extent,
+        length,
+        segment.bytes,
+        crc,
+      );
       log.stagedDirect = true;
       this.directOutstandingBytes += length;
       this.stats.directBytes += length;
@@ -631,7 +661,19 @@ export class Shard {
         assert(!this.logs.has(log.id), 'a log is created once');
         const name = Buffer.from(log.name);
         const flags = log.durability === 'os' ? EntryFlag.os : 0;
-        writeEntry(b, at, EntryKind.create, flags, log.format.id, log.id, log.startPosition, log.epoch, name.length, 0, 0);
+        writeEntry(
+          b,
+          at,
+          EntryKind.create,
+          flags,
+          log.format.id,
+          log.id,
+          log.startPosition,
+          log.epoch,
+          name.length,
+          0,
+          0,
+        );
         this.commit.body(name, 0, name.length);
         this.logs.set(log.id, log);
         break;
@@ -768,6 +810,7 @@ export class Shard {
     }
     if (this.sabotage.ackBeforeSync === true) this.settle(lsn, this.takeWritten());
     this.writeWaits.release(lsn);
+    this.onSettled?.();
     this.checkSpace();
   }
 
@@ -878,6 +921,7 @@ export class Shard {
     }
     this.writeWaits.release(Math.min(lsn, this.writtenLsn));
     this.syncWaits.release(lsn);
+    this.onSettled?.();
   }
 
   private show(log: Log, position: number, byte: number): void {
@@ -920,7 +964,10 @@ export class Shard {
       this.flushes++;
       void this.flushDurable(log)
         .catch((error: unknown) => {
-          this.logger.warn({ log: log.name, err: String(error) }, 'a segment could not be written; its bytes stay in memory and in the commit log');
+          this.logger.warn(
+            { log: log.name, err: String(error) },
+            'a segment could not be written; its bytes stay in memory and in the commit log',
+          );
         })
         .finally(() => {
           this.flushes--;
@@ -1014,7 +1061,9 @@ export class Shard {
         await unlink(this.fs, path);
         await unlink(this.fs, indexFileName(path));
       }
-    })().catch((error: unknown) => this.logger.warn({ log: log.name, err: String(error) }, 'a segment file could not be removed'));
+    })().catch((error: unknown) =>
+      this.logger.warn({ log: log.name, err: String(error) }, 'a segment file could not be removed'),
+    );
   }
 
   // ---------------------------------------------------------------------------------------------------------- failure
@@ -1023,9 +1072,16 @@ export class Shard {
   fail(cause: FsError | Error): HadronError {
     if (this.failure !== undefined) return this.failure;
     const code = (cause as FsError).code ?? '';
-    const error = new HadronError('STORAGE_FAILED', `the disk failed (${code || cause.message}); what was not acknowledged may be lost, recovery is under way, try again`, { cause });
+    const error = new HadronError(
+      'STORAGE_FAILED',
+      `the disk failed (${code || cause.message}); what was not acknowledged may be lost, recovery is under way, try again`,
+      { cause },
+    );
     this.failure = error;
-    this.logger.error({ code, err: cause.message, directory: this.directory }, 'a write or sync failed: dropping the state in memory and recovering');
+    this.logger.error(
+      { code, err: cause.message, directory: this.directory },
+      'a write or sync failed: dropping the state in memory and recovering',
+    );
     this.writeWaits.fail(error);
     this.syncWaits.fail(error);
     this.clock.defer(() => {
@@ -1044,9 +1100,15 @@ export class Shard {
       const least = Math.min(this.settings.minFreeBytes, Math.floor(total / 100));
       if (free < least) {
         if (this.refusal === undefined) {
-          this.logger.error({ freeBytes: free, minFreeBytes: least }, 'the disk is nearly full: producing is refused, reading and deleting go on');
+          this.logger.error(
+            { freeBytes: free, minFreeBytes: least },
+            'the disk is nearly full: producing is refused, reading and deleting go on',
+          );
         }
-        this.refusal = new HadronError('STORAGE_FULL', `only ${free} bytes are free on the disk, ${least} must be; delete topics or records, or make room`);
+        this.refusal = new HadronError(
+          'STORAGE_FULL',
+          `only ${free} bytes are free on the disk, ${least} must be; delete topics or records, or make room`,
+        );
         this.spaceTimer?.cancel();
         this.spaceTimer = this.clock.setTimer(SPACE_RETRY_MS, () => this.checkSpace(Number.POSITIVE_INFINITY));
         this.lastSpaceCheck = Number.NEGATIVE_INFINITY;

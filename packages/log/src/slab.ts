@@ -70,7 +70,13 @@ export class SlabPool {
     const list = this.partial[shift] as Slab[];
     let slab = list.at(-1);
     if (slab === undefined) {
-      slab = this.idle.pop() ?? { memory: Buffer.allocUnsafeSlow(SLAB_BYTES), shift, free: [], pieces: 0, listed: false };
+      slab = this.idle.pop() ?? {
+        memory: Buffer.allocUnsafeSlow(SLAB_BYTES),
+        shift,
+        free: [],
+        pieces: 0,
+        listed: false,
+      };
       slab.shift = shift;
       slab.pieces = SLAB_BYTES >>> shift;
       slab.free.length = 0;
