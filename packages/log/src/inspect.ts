@@ -978,29 +978,30 @@ async function* walk(
         break;
       }
       const complete = plausible && rel + u.bytes <= n;
-      const whole = complete && format.intact(b, rel, u.bytes);
+      const { bytes: size, extent, maxTimestamp } = u;
+      const whole = complete && format.intact(b, rel, size);
       if (whole && inPlace) {
         found.push({
           position: unitAt,
-          extent: u.extent,
-          maxTimestamp: u.maxTimestamp,
+          extent,
+          maxTimestamp,
           byte: at + rel,
-          bytes: b.subarray(rel, rel + u.bytes),
+          bytes: b.subarray(rel, rel + size),
           damage: undefined,
         });
-        position = unitAt + u.extent;
+        position = unitAt + extent;
       } else if (whole) {
         // Its checksum does not cover the offset: the unit is good, its place is not.
         const what = `it says offset ${unitAt}, ${position} is expected`;
-        damage(at + rel, at + rel + u.bytes, Math.min(position + u.extent, endPosition), what);
-      } else if (complete && inPlace) {
-        // Its header fits, so its length is believed.
-        damage(at + rel, at + rel + u.bytes, unitAt + u.extent, 'checksum');
+        damage(at + rel, at + rel + size, Math.min(position + extent, endPosition), what);
+      } else if (complete && inPlace && follows(b, rel + size, n, at + n === limit, format, unitAt + extent)) {
+        // The next unit goes on where its header says it ends, so that is believed.
+        damage(at + rel, at + rel + size, unitAt + extent, 'checksum');
       } else {
         lostAt = at + rel++;
         continue;
       }
-      rel += u.bytes;
+      rel += size;
     }
     if (short) {
       damage(
@@ -1017,6 +1018,13 @@ async function* walk(
     if (needed > window) window = needed;
     at += rel;
   }
+}
+
+/** Whether a unit with this position begins at `at`, or the segment ends there. */
+function follows(b: Buffer, at: number, end: number, isEnd: boolean, format: LogFormat, position: number): boolean {
+  if (at === end) return isEnd;
+  const u = newUnit();
+  return format.scan(b, at, end, u) && u.position === position;
 }
 
 /** The next place in `b[from, end)` where a unit begins that may follow `position`: a whole one, or one that ends behind `end` but not behind `limit`. */
