@@ -14,6 +14,8 @@ export class Broker {
   private closing = false;
   private recovering = false;
   private retry: Timer | undefined;
+  /** Told when a new core has taken over. */
+  onRecovered: (() => void) | undefined;
   /** How often a failed shard was replaced. */
   recoveries = 0;
 
@@ -63,6 +65,7 @@ export class Broker {
       this.current = core;
       this.recovering = false;
       this.recoveries++;
+      this.onRecovered?.();
       before.abandon(before.shard.failed ?? new HadronError('STORAGE_FAILED', 'the disk failed; try again'));
       logger.info({ ms: Math.round(core.shard.recovered.ms), cases: core.shard.recovered.cases }, 'recovered: writing is accepted again');
       if (this.closing) await core.close();

@@ -3,7 +3,7 @@
  * said so far is durable (log.md G5), and wakes it when a session or a rebalance is due.
  */
 import type { Clock, HadronError, Logger, Random, Timer } from '@hadron/base';
-import { GroupCoordinator, type GroupResponse, type GroupsConfig, type Outcome } from './groups/index.ts';
+import { type FetchOffsetsResponse, GroupCoordinator, type GroupResponse, type GroupsConfig, type Outcome } from './groups/index.ts';
 import type { StateLog } from './state/state-log.ts';
 
 /** Whoever asked: told exactly once. */
@@ -11,6 +11,8 @@ export interface GroupCaller<R extends GroupResponse = GroupResponse> {
   answer(response: R): void;
   failed(error: HadronError): void;
 }
+
+const NOBODY: GroupCaller = { answer() {}, failed() {} };
 
 type Coordinator = GroupCoordinator<GroupCaller>;
 
@@ -52,6 +54,12 @@ export class GroupsShell {
     const token = caller as unknown as GroupCaller;
     this.open.add(token);
     this.settle(decide(this.coordinator, token, this.clock.monotonicMs(), this.clock.wallMs()));
+  }
+
+  /** What a group has committed, for metrics. */
+  committed(groupId: string): FetchOffsetsResponse['groups'][number]['topics'] {
+    const [reply] = this.coordinator.fetchOffsets({ groups: [{ groupId, topics: null }] }, NOBODY).replies;
+    return reply?.response.type === 'fetchOffsets' ? (reply.response.groups[0]?.topics ?? []) : [];
   }
 
   /** A topic is gone: so are the offsets committed for it. */

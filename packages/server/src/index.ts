@@ -1,1 +1,2 @@
+export { type RunningServer, type ServerHooks, startServer } from './server.ts';
 export * from './settings/index.ts';

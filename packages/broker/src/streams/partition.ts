@@ -4,7 +4,7 @@
  * Produce here is synchronous: it judges, appends and says at which LSN; whoever answers waits for that LSN. Nothing on
  * this path makes an object per record.
  */
-import type { ErrorCode } from '@hadron/base';
+import { type ErrorCode, HadronError } from '@hadron/base';
 import {
   ATTRIBUTE_TRANSACTIONAL,
   BatchProblem,
@@ -264,6 +264,27 @@ export class Partition {
       }
     }
     return this.offsetForTimeFrom(timestamp, batchBaseOffset(batch, 0) + batchLastOffsetDelta(batch, 0) + 1);
+  }
+
+  /** The leader epoch under which the record at `offset` was written. */
+  epochOf(offset: number): number {
+    let epoch = -1;
+    for (const e of this.log.epochs) if (e.start <= offset || epoch === -1) epoch = e.epoch;
+    return epoch;
+  }
+
+  /**
+   * Moves the log start to `offset`; -1 = the high watermark. Below the start nothing happens.
+   * @returns the LSN to wait for
+   * @throws HadronError OFFSET_OUT_OF_RANGE past the high watermark, STORAGE_…
+   */
+  deleteBefore(offset: number): number {
+    const to = offset === -1 ? this.log.visiblePosition : offset;
+    if (to < 0 || to > this.log.visiblePosition) {
+      throw new HadronError('OFFSET_OUT_OF_RANGE', `${this.log.name} ends at ${this.log.visiblePosition}, ${offset} lies outside`);
+    }
+    if (to <= this.log.startPosition) return this.log.lastLsn;
+    return this.shard.appendSet([{ kind: 'trim', log: this.log, position: to }], { control: true });
   }
 
   /**

@@ -1,0 +1,83 @@
+/**
+ * Fetch (1), v4–16. v5 log start · v7 sessions (answered with session 0: clients keep sending full requests, R8) ·
+ * v9 leader epoch · v11 rack · v12 flexible, diverging epoch · v13 topic ids · v15 replica state · v16 node endpoints.
+ */
+import type { FetchedPartition, FetchItem } from '@hadron/broker';
+import { decodeFetchRequest, encodeFetchResponse, type FetchResponse, type FetchResponsePartition, type FetchResponseTopic, KafkaError, type Reader } from '@hadron/kafka-protocol';
+import type { KafkaRequest } from '../connection.ts';
+import type { KafkaDoor } from '../door.ts';
+import { kafkaCode } from '../error-codes.ts';
+
+const TOPIC_IDS_FROM = 13;
+const READ_COMMITTED = 1;
+const EMPTY = Buffer.alloc(0);
+
+export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
+  const { version } = request;
+  const m = decodeFetchRequest(reader, version);
+  if (m.sessionId !== 0 && m.sessionEpoch > 0) {
+    const response: FetchResponse = { throttleTimeMs: 0, errorCode: KafkaError.FETCH_SESSION_ID_NOT_FOUND, sessionId: 0, responses: [], nodeEndpoints: [] };
+    request.reply((w) => encodeFetchResponse(w, response, version));
+    return;
+  }
+  const { core } = door;
+  const items: FetchItem[] = [];
+  for (const t of m.topics) {
+    const topic = version >= TOPIC_IDS_FROM ? core.topics.getById(t.topicId) : core.topics.get(t.topic);
+    for (const p of t.partitions) {
+      const partition = topic?.partitions[p.partition];
+      items.push({
+        partition,
+        missing: topic === undefined && version >= TOPIC_IDS_FROM ? 'TOPIC_ID_NOT_FOUND' : partition === undefined ? 'TOPIC_NOT_FOUND' : version >= TOPIC_IDS_FROM ? 'TOPIC_ID_NOT_FOUND' : undefined,
+        offset: p.fetchOffset,
+        maxBytes: Math.max(0, p.partitionMaxBytes),
+        currentLeaderEpoch: p.currentLeaderEpoch,
+        lastFetchedEpoch: p.lastFetchedEpoch,
+      });
+    }
+  }
+  const limits = { maxWaitMs: m.maxWaitMs, minBytes: m.minBytes, maxBytes: Math.min(Math.max(0, m.maxBytes), door.limits.fetchBytesMax) };
+  const committed = m.isolationLevel === READ_COMMITTED;
+  const handle = core.fetcher.fetch(items, limits, (results) => {
+    let i = 0;
+    const responses: FetchResponseTopic[] = [];
+    for (const t of m.topics) {
+      const partitions: FetchResponsePartition[] = [];
+      for (const p of t.partitions) {
+        const r = results[i] as FetchedPartition;
+        const errorCode = kafkaCode(r.error);
+        if (errorCode !== 0) door.error(request.apiKey, errorCode);
+        partitions.push({
+          partitionIndex: p.partition,
+          errorCode,
+          highWatermark: r.highWatermark,
+          // Until there are transactions every visible record is stable (R7e).
+          lastStableOffset: r.highWatermark,
+          logStartOffset: r.logStartOffset,
+          divergingEpoch: r.diverging ?? null,
+          currentLeader: leaderHint(door, r, items[i] as FetchItem),
+          snapshotId: null,
+          abortedTransactions: committed ? [] : null,
+          preferredReadReplica: -1,
+          records: r.data === undefined || r.data.bytes === 0 ? EMPTY : r.data.parts,
+        });
+        i++;
+      }
+      responses.push({ topic: t.topic, topicId: t.topicId, partitions });
+    }
+    const response: FetchResponse = { throttleTimeMs: 0, errorCode: 0, sessionId: 0, responses, nodeEndpoints: [] };
+    request.reply(
+      (w) => encodeFetchResponse(w, response, version),
+      () => {
+        for (const r of results) r.data?.release();
+      },
+    );
+  });
+  if (!request.done) request.onAbort = () => handle.cancel();
+}
+
+/** Who leads, told where the client's epoch was wrong (v12+). */
+function leaderHint(door: KafkaDoor, r: FetchedPartition, item: FetchItem): FetchResponsePartition['currentLeader'] {
+  if (r.error !== 'LEADER_EPOCH_FENCED' && r.error !== 'LEADER_EPOCH_UNKNOWN') return null;
+  return { leaderId: door.nodeId, leaderEpoch: item.partition?.leaderEpoch ?? -1 };
+}

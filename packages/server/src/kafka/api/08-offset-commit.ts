@@ -1,0 +1,74 @@
+/** OffsetCommit (8), v2–9 (R12). v2–4 retention time · v6 leader epoch · v7 instance id · v8 flexible · v9 KIP-848 errors. */
+import { type CommitOffsetsResponse } from '@hadron/broker';
+import { decodeOffsetCommitRequest, encodeOffsetCommitResponse, KafkaError, type OffsetCommitResponse, type Reader } from '@hadron/kafka-protocol';
+import type { KafkaRequest } from '../connection.ts';
+import type { KafkaDoor } from '../door.ts';
+import { groupCode } from '../error-codes.ts';
+import { caller } from '../group-caller.ts';
+
+const GROUP_NOT_FOUND_FROM = 9;
+
+export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
+  const { version } = request;
+  const m = decodeOffsetCommitRequest(reader, version);
+  const { topics, groups } = door.core;
+  // A partition that does not exist is refused by itself; the coordinator sees only those that do.
+  const known = m.topics.flatMap((t) => {
+    const topic = topics.get(t.name);
+    if (topic === undefined) return [];
+    const partitions = t.partitions.filter((p) => topic.partitions[p.partitionIndex] !== undefined);
+    return [
+      {
+        name: t.name,
+        topicId: topic.id,
+        partitions: partitions.map((p) => ({ partition: p.partitionIndex, offset: p.committedOffset, leaderEpoch: p.committedLeaderEpoch, metadata: p.committedMetadata })),
+      },
+    ];
+  });
+  const answer = (code: (topic: string, partition: number) => number): void => {
+    const response: OffsetCommitResponse = {
+      throttleTimeMs: 0,
+      topics: m.topics.map((t) => ({
+        name: t.name,
+        partitions: t.partitions.map((p) => ({
+          partitionIndex: p.partitionIndex,
+          errorCode: topics.get(t.name)?.partitions[p.partitionIndex] === undefined ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION : code(t.name, p.partitionIndex),
+        })),
+      })),
+    };
+    request.reply((w) => encodeOffsetCommitResponse(w, response, version));
+  };
+  groups.run<CommitOffsetsResponse>(
+    caller(
+      door,
+      request,
+      (r) => {
+        const codes = new Map<string, number>();
+        for (const t of r.topics) {
+          for (const p of t.partitions) {
+            let code = groupCode(p.error);
+            if (code === KafkaError.GROUP_ID_NOT_FOUND && version < GROUP_NOT_FOUND_FROM) code = KafkaError.ILLEGAL_GENERATION;
+            if (code !== 0) door.error(request.apiKey, code);
+            codes.set(`${t.name}/${p.partition}`, code);
+          }
+        }
+        answer((topic, partition) => codes.get(`${topic}/${partition}`) ?? 0);
+      },
+      (code) => answer(() => code),
+    ),
+    (c, to, now, wallMs) =>
+      c.commitOffsets(
+        {
+          groupId: m.groupId,
+          generation: m.generationIdOrMemberEpoch,
+          memberId: m.memberId,
+          instanceId: m.groupInstanceId,
+          retentionMs: m.retentionTimeMs >= 0 ? m.retentionTimeMs : null,
+          topics: known,
+        },
+        to,
+        now,
+        wallMs,
+      ),
+  );
+}

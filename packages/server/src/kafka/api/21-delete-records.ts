@@ -1,0 +1,43 @@
+/** DeleteRecords (21), v0–2. −1 = up to the high watermark; past it OFFSET_OUT_OF_RANGE. Answered when the new start is durable. */
+import { HadronError } from '@hadron/base';
+import { decodeDeleteRecordsRequest, type DeleteRecordsResponsePartition, encodeDeleteRecordsResponse, KafkaError, type Reader } from '@hadron/kafka-protocol';
+import type { KafkaRequest } from '../connection.ts';
+import type { KafkaDoor } from '../door.ts';
+import { KAFKA_CODE } from '../error-codes.ts';
+
+export function deleteRecords(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
+  const { version } = request;
+  const m = decodeDeleteRecordsRequest(reader, version);
+  const { core } = door;
+  let lsn = 0;
+  const topics = m.topics.map((t) => ({
+    name: t.name,
+    partitions: t.partitions.map((p): DeleteRecordsResponsePartition => {
+      const out = { partitionIndex: p.partitionIndex, lowWatermark: -1, errorCode: 0 };
+      const partition = core.topics.get(t.name)?.partitions[p.partitionIndex];
+      if (partition === undefined) {
+        out.errorCode = KafkaError.UNKNOWN_TOPIC_OR_PARTITION;
+        return out;
+      }
+      try {
+        lsn = Math.max(lsn, partition.deleteBefore(p.offset));
+        out.lowWatermark = partition.logStartOffset;
+      } catch (error) {
+        if (!(error instanceof HadronError)) throw error;
+        out.errorCode = KAFKA_CODE[error.code];
+      }
+      return out;
+    }),
+  }));
+  const answer = (): void => request.reply((w) => encodeDeleteRecordsResponse(w, { throttleTimeMs: 0, topics }, version));
+  if (core.shard.isDurable(lsn)) answer();
+  else {
+    core.shard.when(lsn, 'fsync', {
+      committed: answer,
+      failed(error) {
+        for (const t of topics) for (const p of t.partitions) p.errorCode = KAFKA_CODE[error.code];
+        answer();
+      },
+    });
+  }
+}

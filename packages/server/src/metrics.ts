@@ -1,0 +1,126 @@
+/** The names of all metrics of a server, and where each number comes from. Everything is read when somebody asks. */
+import { type Histogram, LATENCY_BOUNDS_SECONDS, MetricsRegistry, type Sample } from '@hadron/base';
+import type { Broker } from '@hadron/broker';
+import { apiByKey, kafkaErrorName } from '@hadron/kafka-protocol';
+import type { Shard } from '@hadron/log';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { KafkaDoor } from './kafka/door.ts';
+
+export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry {
+  const m = new MetricsRegistry();
+  const shard = (): Shard => broker.core.shard;
+  const counter = (name: string, help: string, read: () => number): void =>
+    m.add({ name, help, type: 'counter', labelNames: [], collect: () => [{ labels: [], value: read() }] });
+
+  m.add({
+    name: 'hadron_kafka_requests_total',
+    help: 'Requests received, by API.',
+    type: 'counter',
+    labelNames: ['api'],
+    *collect() {
+      for (const [key, c] of door.metrics.requests.entries()) if (c.value > 0) yield { labels: [apiByKey(key)?.name ?? String(key)], value: c.value };
+    },
+  });
+  m.add({
+    name: 'hadron_kafka_request_seconds',
+    help: 'From the last byte of a request to its answer, long polls and waits for the disk included, by API.',
+    type: 'histogram',
+    labelNames: ['api'],
+    *collect() {
+      for (const [key, histogram] of door.metrics.latency.entries()) if (histogram.count > 0) yield { labels: [apiByKey(key)?.name ?? String(key)], histogram };
+    },
+  });
+  m.add({
+    name: 'hadron_kafka_errors_total',
+    help: 'Errors answered, by API and Kafka error.',
+    type: 'counter',
+    labelNames: ['api', 'error'],
+    *collect() {
+      for (const [key, c] of door.metrics.errors) {
+        const [api, code] = key.split(':').map(Number) as [number, number];
+        yield { labels: [apiByKey(api)?.name ?? String(api), kafkaErrorName(code)], value: c.value };
+      }
+    },
+  });
+  counter('hadron_kafka_received_bytes_total', 'Bytes received from Kafka clients.', () => door.metrics.receivedBytes.value);
+  counter('hadron_kafka_sent_bytes_total', 'Bytes sent to Kafka clients.', () => door.metrics.sentBytes.value);
+  m.gauge('hadron_kafka_connections', 'Kafka connections open.', () => door.connections.size);
+  counter('hadron_kafka_connections_total', 'Kafka connections accepted.', () => door.metrics.connectionsTotal.value);
+  counter('hadron_kafka_connections_refused_total', 'Connections refused because of max.connections.', () => door.metrics.connectionsRefused.value);
+  m.gauge('hadron_kafka_waiting_fetches', 'Fetches that wait for data.', () => broker.core.fetcher.waitingCount);
+
+  counter('hadron_log_appends_total', 'Batches appended.', () => shard().stats.appends);
+  counter('hadron_log_appended_bytes_total', 'Bytes appended.', () => shard().stats.appendedBytes);
+  counter('hadron_log_direct_bytes_total', 'Of these, bytes written straight to segments.', () => shard().stats.directBytes);
+  counter('hadron_log_syncs_total', 'Group commits synced.', () => shard().stats.syncs);
+  counter('hadron_log_synced_frames_total', 'Append sets made durable; divided by the syncs, the size of a group commit.', () => shard().stats.syncedFrames);
+  const syncSeconds = m.histogram('hadron_log_sync_seconds', 'Duration of a group commit’s sync.', LATENCY_BOUNDS_SECONDS);
+  observeSyncs(broker, syncSeconds);
+  counter('hadron_log_checkpoints_total', 'Checkpoints.', () => shard().stats.checkpoints);
+  counter('hadron_log_tail_reads_total', 'Reads served from the tail cache.', () => shard().stats.tailReads);
+  counter('hadron_log_file_reads_total', 'Reads that went to segment files.', () => shard().stats.fileReads);
+  m.gauge('hadron_log_tail_cache_bytes', 'Memory of the tail cache.', () => shard().tail.bytes);
+  m.gauge('hadron_log_commit_outstanding_bytes', 'Commit log that no checkpoint covers.', () => shard().commit.outstandingBytes);
+  m.gauge('hadron_log_open_segments', 'Segment files open.', () => shard().files.openCount);
+  counter('hadron_storage_recoveries_total', 'Recoveries after a failed write or sync.', () => broker.recoveries);
+  m.gauge('hadron_storage_refusing', '1 while producing is refused.', () => (broker.trouble === undefined ? 0 : 1));
+
+  m.gauge('hadron_topics', 'Topics.', () => broker.core.topics.count);
+  m.add({
+    name: 'hadron_topic_bytes',
+    help: 'Bytes stored, by topic.',
+    type: 'gauge',
+    labelNames: ['topic'],
+    *collect() {
+      for (const t of broker.core.topics.all()) yield { labels: [t.name], value: t.partitions.reduce((n, p) => n + p.log.sizeBytes, 0) };
+    },
+  });
+  m.gauge('hadron_groups', 'Consumer groups.', () => broker.core.groups.coordinator.listGroups().length);
+  m.add({ name: 'hadron_group_lag_records', help: 'Records behind the committed offset, by group and topic.', type: 'gauge', labelNames: ['group', 'topic'], collect: () => groupLag(broker) });
+
+  const delay = monitorEventLoopDelay({ resolution: 20 });
+  m.gauge('hadron_event_loop_delay_max_seconds', 'Largest delay of the event loop since the last scrape.', () => {
+    const seconds = delay.max / 1e9;
+    delay.reset();
+    return seconds;
+  });
+  // It wakes the process fifty times a second: only while somebody scrapes.
+  let watching: NodeJS.Timeout | undefined;
+  m.gauge('hadron_event_loop_watched', '1 while the event-loop delay is measured: it is from a scrape on, for two minutes.', () => {
+    delay.enable();
+    clearTimeout(watching);
+    watching = setTimeout(() => delay.disable(), 120_000);
+    watching.unref();
+    return 1;
+  });
+  m.gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
+  counter('process_cpu_seconds_total', 'CPU time used.', () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  });
+  return m;
+}
+
+function observeSyncs(broker: Broker, histogram: Histogram): void {
+  const hook = (): void => {
+    broker.core.shard.stats.onSync = (ms) => histogram.observe(ms / 1000);
+  };
+  hook();
+  broker.onRecovered = hook;
+}
+
+function* groupLag(broker: Broker): Iterable<Sample> {
+  const { groups, topics } = broker.core;
+  const ids = groups.coordinator.listGroups().map((g) => g.groupId);
+  for (const groupId of ids) {
+    for (const t of groups.committed(groupId)) {
+      const topic = topics.get(t.name);
+      let lag = 0;
+      for (const p of t.partitions) {
+        const partition = topic?.partitions[p.partition];
+        if (partition !== undefined && p.offset >= 0) lag += Math.max(0, partition.highWatermark - Math.max(p.offset, partition.logStartOffset));
+      }
+      yield { labels: [groupId, t.name], value: lag };
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * A whole server: folder, broker, Kafka door, HTTP port. Opens in this order and closes in the other, so that a port is
+ * open only while everything behind it works.
+ */
+import { HadronError, type Logger, systemClock, systemRandom } from '@hadron/base';
+import { Broker } from '@hadron/broker';
+import { nodeFileSystem, openFolder } from '@hadron/log';
+import { startHttpServer } from './http/index.ts';
+import { KafkaDoor } from './kafka/door.ts';
+import { createLogger } from './log.ts';
+import { serverMetrics } from './metrics.ts';
+import type { HostPort, ServerSettings } from './settings/index.ts';
+
+export interface RunningServer {
+  readonly kafkaAddresses: readonly HostPort[];
+  readonly httpAddress: HostPort;
+  readonly clusterId: string;
+  /** Stops accepting, answers what is under way, syncs, releases the folder. Nothing acknowledged is lost either way. */
+  close(): Promise<void>;
+}
+
+export interface ServerHooks {
+  /** Default: pino on standard error at the settings' level. */
+  readonly logger?: Logger;
+}
+
+/** Requests under way get this long when the server stops. */
+const DRAIN_MS = 1_200;
+
+/**
+ * Starts a server. When the promise resolves, the ports are open and everything is recovered.
+ * @throws HadronError PORT_IN_USE, DATA_FOLDER_IN_USE, DATA_FOLDER_UNUSABLE, DATA_FORMAT_NEWER, DATA_DAMAGED, SETTING_INVALID
+ */
+export async function startServer(settings: ServerSettings, hooks: ServerHooks = {}): Promise<RunningServer> {
+  const logger = hooks.logger ?? (await createLogger(settings.logLevel));
+  const values = settings.broker.values;
+  const folder = await openFolder(settings.dataDir, { logger });
+  const closers: (() => Promise<void> | void)[] = [() => folder.release()];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.reverse()) await close();
+    closers.length = 0;
+  };
+  try {
+    const broker = await Broker.open({
+      fs: nodeFileSystem,
+      clock: systemClock,
+      random: systemRandom,
+      logger,
+      directory: folder.shardDirectory(0),
+      clusterId: folder.clusterId,
+      nodeId: folder.nodeId,
+      settings: settings.broker,
+    });
+    closers.push(() => broker.close());
+    const { recovered } = broker.core.shard;
+    logger.info({ ms: Math.round(recovered.ms), cases: recovered.cases, frames: recovered.frames, replayedBytes: recovered.replayedBytes }, recovered.clean ? 'opened the data folder' : 'recovered the data folder after an unclean stop');
+    const door = new KafkaDoor({
+      broker,
+      clock: systemClock,
+      logger,
+      advertise: settings.advertise,
+      autoCreateTopics: values['auto.create.topics.enable'],
+      limits: {
+        requestBytesMax: values['socket.request.max.bytes'],
+        queuedBytesMax: values['queued.max.request.bytes'],
+        connectionsMax: values['max.connections'],
+        progressMs: values['hadron.progress.timeout.ms'],
+        idleMs: values['connections.max.idle.ms'],
+        fetchBytesMax: values['fetch.max.bytes'],
+      },
+    });
+    const kafkaAddresses = await door.listen(settings.listen, settings.kafkaPort, settings.listenIsDefault);
+    closers.push(() => door.close(DRAIN_MS));
+    let stopping = false;
+    const http = await startHttpServer({
+      listen: settings.listen,
+      listenIsDefault: settings.listenIsDefault,
+      port: settings.httpPort,
+      portIsDefault: settings.httpPortIsDefault,
+      metrics: serverMetrics(broker, door),
+      logger,
+      health() {
+        const { trouble } = broker;
+        const reasons = [...(stopping ? ['stopping'] : []), ...(trouble === undefined ? [] : [trouble.message])];
+        const damage = broker.core.shard.recovered.damage;
+        if (damage.length > 0) reasons.push(`${damage.length} ranges of offsets are damaged; run "hadron log verify"`);
+        return { healthy: true, ready: !stopping && trouble === undefined, reasons };
+      },
+    });
+    closers.push(() => http.close());
+    const [httpAddress] = http.addresses;
+    if (httpAddress === undefined) throw new HadronError('SETTING_INVALID', 'no address to listen on: --listen is empty');
+    return {
+      kafkaAddresses,
+      httpAddress,
+      clusterId: folder.clusterId,
+      async close() {
+        stopping = true;
+        await closeAll();
+      },
+    };
+  } catch (error) {
+    await closeAll().catch(() => undefined);
+    throw error;
+  }
+}
