@@ -58,7 +58,7 @@ interface KafkaError {
 /** The failure behind an error of the client, which wraps errors in errors. */
 export function kafkaFailure(error: unknown, bootstrap: string): unknown {
   if (error instanceof CommandFailure) return error;
-  const protocol = find(error, (e) => typeof e.apiId === 'string');
+  const protocol = findKafkaError(error, (e) => typeof e.apiId === 'string');
   if (protocol !== undefined) {
     const code = protocol.apiId as string;
     const said = (protocol.serverErrorMessage || MEANING[code] || protocol.message || 'the server refused').replace(
@@ -68,7 +68,7 @@ export function kafkaFailure(error: unknown, bootstrap: string): unknown {
     const remedy = REMEDY[code];
     return new CommandFailure(code, remedy === undefined ? said : `${said}; ${remedy}`, { cause: error });
   }
-  const network = find(
+  const network = findKafkaError(
     error,
     (e) => e.code === 'PLT_KFK_NETWORK' || e.code === 'PLT_KFK_TIMEOUT' || e.code === 'ECONNREFUSED',
   );
@@ -76,17 +76,22 @@ export function kafkaFailure(error: unknown, bootstrap: string): unknown {
     const advice = 'start one with `npm start`, or name another with --bootstrap HOST:PORT';
     return new CommandFailure('CONNECTION_FAILED', `no server answers at ${bootstrap}: ${advice}`, { cause: error });
   }
-  const misuse = find(error, (e) => e.code === 'PLT_KFK_USER');
+  const misuse = findKafkaError(error, (e) => e.code === 'PLT_KFK_USER');
   if (misuse !== undefined) return new CommandFailure('REQUEST_INVALID', misuse.message ?? 'refused', { cause: error });
   return error;
 }
 
-function find(error: unknown, match: (error: KafkaError) => boolean, depth = 0): KafkaError | undefined {
+/** The first error that matches among an error, those it is made of, and its causes. */
+export function findKafkaError(
+  error: unknown,
+  match: (error: KafkaError) => boolean,
+  depth = 0,
+): KafkaError | undefined {
   if (typeof error !== 'object' || error === null || depth > 8) return undefined;
   const candidate = error as KafkaError;
   if (match(candidate)) return candidate;
   for (const inner of [...(candidate.errors ?? []), candidate.cause]) {
-    const found = find(inner, match, depth + 1);
+    const found = findKafkaError(inner, match, depth + 1);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -150,18 +150,20 @@ function kafkaCommands(kafka: Command, io: Io): void {
 
 function logCommands(log: Command, io: Io): void {
   const data = (command: Command) => outputOption(command.option('--data <dir>', 'the data folder', '.hadron/data'));
-  data(log.command('ls').description('List the logs in a data folder with their files.'))
-    .addHelpText('after', examples('hadron log ls', 'hadron log ls --data /var/lib/hadron --output json'))
+  data(log.command('ls').description('List the logs in a data folder.'))
+    .option('--files', 'their segments and the files of the commit log too')
+    .addHelpText('after', examples('hadron log ls --files', 'hadron log ls --data /var/lib/hadron --output json'))
     .action(async (options) => (await import('./commands/log.ts')).ls(io, options));
   data(
     log
       .command('dump')
       .description('Print the record batches of one log.')
-      .argument('<log>', 'topic-partition, or a log id'),
+      .argument('<log>', 'a name or id that `hadron log ls` shows, e.g. orders-0'),
   )
     .option('--from <offset>', 'begin at this offset', wholeNumber(0))
     .option('--max <n>', 'stop after this many batches', wholeNumber(1))
-    .addHelpText('after', examples('hadron log dump orders-0 --from 1000 --max 10'))
+    .option('--records', 'the records in the batches too')
+    .addHelpText('after', examples('hadron log dump orders-0 --from 1000 --max 10 --records'))
     .action(async (name, options) => (await import('./commands/log.ts')).dump(io, name, options));
   data(log.command('verify').description('Read everything back and check every checksum.'))
     .addHelpText('after', examples('hadron log verify --data /var/lib/hadron'))

@@ -1,52 +1,24 @@
 /**
- * `hadron log …`: a data folder seen from outside, read-only. The work is done by the log engine ({@link FolderInspector},
- * which @hadron/log exports as `openInspector`); here it becomes tables, JSON lines and a progress bar.
+ * `hadron log …`: a data folder seen from outside, read-only, whether a server runs on it or not. The looking is done by
+ * the log engine (packages/log/src/inspect.ts); here it becomes tables, JSON and a progress bar.
  */
 import path from 'node:path';
 import { HadronError } from '@hadron/base';
+import { recordFormat } from '@hadron/broker';
+import { CODEC_NAMES, readBatchHeader } from '@hadron/kafka-protocol/records';
+import {
+  bytesFormat,
+  type DumpedUnit,
+  dumpLog,
+  type Finding,
+  inspectFolder,
+  type LogImage,
+  verifyFolder,
+} from '@hadron/log';
 import { CommandFailure } from '../failure.ts';
 import { type Io, printJson, printTable, say } from '../io.ts';
 import type { OutputOptions } from '../options.ts';
 import { progressBar } from '../progress.ts';
-
-/** One log of a folder. Offsets are records for partitions, bytes for journals; ranges are half-open. */
-export interface LogSummary {
-  readonly id: number;
-  /** What the log was called when it was created ("orders-0"), or its id. */
-  readonly name: string;
-  readonly startOffset: number;
-  readonly endOffset: number;
-  readonly segments: number;
-  readonly bytes: number;
-}
-
-export interface BatchSummary {
-  readonly baseOffset: number;
-  readonly endOffset: number;
-  readonly bytes: number;
-  readonly file: string;
-  readonly position: number;
-  /** Of a record batch: leader epoch, producer, time, codec, … */
-  readonly details: Readonly<Record<string, string | number>>;
-}
-
-/** Something in the folder that is not as it should be. */
-export interface Damage {
-  readonly file: string;
-  readonly position: number;
-  readonly problem: string;
-}
-
-/** A data folder, opened for reading; a server may be running on it. */
-export interface FolderInspector {
-  readonly formatVersion: number;
-  logs(): readonly LogSummary[];
-  /** The batches of one log from `from` on, oldest first. */
-  batches(name: string, from: number): AsyncIterable<BatchSummary>;
-  /** Reads everything and checks framing, continuity and checksums. */
-  verify(progress: (doneBytes: number, totalBytes: number) => void): AsyncIterable<Damage>;
-  close(): void;
-}
 
 interface LogOptions extends OutputOptions {
   readonly data: string;
@@ -57,70 +29,108 @@ interface DumpOptions extends LogOptions {
   readonly max?: number;
 }
 
-async function inspected<R>(io: Io, { data }: LogOptions, work: (folder: FolderInspector) => Promise<R>): Promise<R> {
-  const engine = (await import('@hadron/log')) as unknown as { openInspector?: (dir: string) => FolderInspector };
-  if (engine.openInspector === undefined) {
-    throw new CommandFailure('UNSUPPORTED', 'this build of the log engine cannot be looked into from outside');
-  }
-  const folder = engine.openInspector(path.resolve(io.cwd, data));
-  try {
-    return await work(folder);
-  } finally {
-    folder.close();
-  }
-}
+const FORMATS = [recordFormat, bytesFormat];
 
 export async function ls(io: Io, options: LogOptions): Promise<void> {
-  await inspected(io, options, async (folder) => {
-    const logs = folder.logs();
-    if (options.output === 'json') printJson(io, { formatVersion: folder.formatVersion, logs });
-    else if (logs.length === 0) say(io, `No logs in ${options.data}.`);
-    else {
-      const rows = logs.map((log) =>
-        [log.id, log.name, log.startOffset, log.endOffset, log.segments, log.bytes].map(String),
-      );
-      await printTable(io, ['id', 'log', 'start', 'end', 'segments', 'bytes'], rows);
-    }
-  });
+  const { manifest, shard } = await inspectFolder(path.resolve(io.cwd, options.data), { formats: FORMATS });
+  const logs = shard.logs
+    .map((log) => ({
+      id: log.id,
+      name: log.name,
+      format: log.format?.name ?? `format ${log.formatId}`,
+      durability: log.durability,
+      start: log.start,
+      end: log.end,
+      bytes: log.bytes,
+      segments: log.segments.map(({ file, base, end, bytes, tailBytes }) => ({ file, base, end, bytes, tailBytes })),
+      damaged: log.fences.length,
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  if (options.output === 'json') {
+    const { checkpoint, lastLsn, durableLsn, commitFiles } = shard;
+    printJson(io, { ...manifest, checkpoint, lastLsn, durableLsn, logs, commitFiles });
+    return;
+  }
+  if (logs.length === 0) {
+    say(io, `No logs in ${options.data}.`);
+    return;
+  }
+  const rows = logs.map((log) => [log.id, log.name, log.format, log.start, log.end, log.segments.length, log.bytes]);
+  await printTable(
+    io,
+    ['id', 'log', 'format', 'start', 'end', 'segments', 'bytes'],
+    rows.map((row) => row.map(String)),
+  );
+  const commitBytes = shard.commitFiles.reduce((sum, file) => sum + file.bytes, 0);
+  say(io, `${logs.length} logs, ${shard.commitFiles.length} commit files of ${commitBytes} bytes.`);
 }
 
 export async function dump(io: Io, name: string, options: DumpOptions): Promise<void> {
-  await inspected(io, options, async (folder) => {
-    let shown = 0;
-    for await (const batch of folder.batches(name, options.from ?? 0)) {
-      if (options.output === 'json') io.stdout.write(`${JSON.stringify(batch)}\n`);
-      else {
-        const { baseOffset, endOffset, bytes, file, position, details } = batch;
-        const more = Object.entries(details).map(([key, value]) => `${key}=${value}`);
-        io.stdout.write(`[${baseOffset}, ${endOffset})  ${bytes} B  ${file}:${position}  ${more.join(' ')}\n`);
-      }
-      shown += 1;
-      if (shown === options.max) break;
+  const { shard } = await inspectFolder(path.resolve(io.cwd, options.data), { formats: FORMATS });
+  const log = shard.logs.find((candidate) => candidate.name === name || String(candidate.id) === name);
+  if (log === undefined) {
+    throw new CommandFailure(
+      'LOG_NOT_FOUND',
+      `there is no log ${name} in ${options.data}; \`hadron log ls\` lists them`,
+    );
+  }
+  let shown = 0;
+  for await (const unit of dumpLog(shard, log, { from: options.from ?? 0 })) {
+    const { position, extent, file, byte, bytes, damage } = unit;
+    const details = detailsOf(log, unit);
+    if (options.output === 'json') {
+      const range = { position, next: position + extent, bytes: bytes.length, file, byte };
+      io.stdout.write(`${JSON.stringify({ ...range, ...details, ...(damage === undefined ? {} : { damage }) })}\n`);
+    } else {
+      const more = Object.entries(details).map(([key, value]) => `${key}=${value}`);
+      const what = damage === undefined ? more.join(' ') : `DAMAGED: ${damage}`;
+      io.stdout.write(`[${position}, ${position + extent})  ${bytes.length} B  ${file}:${byte}  ${what}\n`);
     }
-  });
+    shown += 1;
+    if (shown === options.max) break;
+  }
+}
+
+/** What the header of a record batch says. */
+function detailsOf(log: LogImage, { bytes, damage }: DumpedUnit): Record<string, string | number> {
+  if (log.format !== recordFormat || damage !== undefined) return {};
+  const header = readBatchHeader(bytes, 0);
+  return {
+    records: header.recordCount,
+    epoch: header.leaderEpoch,
+    codec: CODEC_NAMES[header.codec] ?? header.codec,
+    maxTimestamp: header.maxTimestamp,
+    ...(header.producerId < 0
+      ? {}
+      : { producerId: header.producerId, producerEpoch: header.producerEpoch, baseSequence: header.baseSequence }),
+  };
 }
 
 export async function verify(io: Io, options: LogOptions): Promise<void> {
-  await inspected(io, options, async (folder) => {
-    const progress = await progressBar(io, 'Verifying', 0, 'bytes');
-    const damage: Damage[] = [];
-    let bytes = 0;
-    try {
-      const seen = (done: number, total: number) => {
-        bytes = done;
-        progress.update(done, total);
-      };
-      for await (const found of folder.verify(seen)) damage.push(found);
-    } finally {
-      progress.stop();
-    }
-    if (options.output === 'json') printJson(io, { bytes, damage });
-    else for (const { file, position, problem } of damage) io.stdout.write(`${file}:${position}  ${problem}\n`);
-    if (damage.length > 0)
-      throw new HadronError(
-        'DATA_DAMAGED',
-        `${damage.length} damaged places in ${options.data}; restore them from a backup or a copy`,
-      );
-    if (options.output !== 'json') say(io, `${bytes} bytes read, nothing damaged.`);
-  });
+  const progress = await progressBar(io, 'Verifying', 0, 'bytes');
+  const findings: Finding[] = [];
+  let bytes = 0;
+  try {
+    const onProgress = (done: number, total: number) => {
+      bytes = done;
+      progress.update(done, total);
+    };
+    const folder = path.resolve(io.cwd, options.data);
+    for await (const found of verifyFolder(folder, { formats: FORMATS, onProgress })) findings.push(found);
+  } finally {
+    progress.stop();
+  }
+  if (options.output === 'json') printJson(io, { bytes, findings });
+  else for (const found of findings) io.stdout.write(`${describe(found)}\n`);
+  const damaged = findings.filter((found) => !found.harmless).length;
+  if (damaged > 0) {
+    const places = damaged === 1 ? '1 place is damaged' : `${damaged} places are damaged`;
+    throw new HadronError('DATA_DAMAGED', `${places} in ${options.data}; restore those files from a copy`);
+  }
+  if (options.output !== 'json') say(io, `${bytes} bytes read, nothing acknowledged is damaged.`);
+}
+
+function describe({ file, byte, log, from, to, what, harmless }: Finding): string {
+  const where = log === undefined || from < 0 ? '' : `  ${log} [${from}, ${to})`;
+  return `${harmless ? 'note   ' : 'DAMAGED'}  ${file}:${byte}${where}  ${what}`;
 }

@@ -1,8 +1,14 @@
 /** `hadron start`: a server in the foreground, its banner, and its end. */
 import fs from 'node:fs';
 import path from 'node:path';
-import * as serverPackage from '@hadron/server';
-import { formatHostPort, type HostPort, isLoopback, loadSettings, type ServerSettings } from '@hadron/server';
+import {
+  formatHostPort,
+  isLoopback,
+  loadSettings,
+  type RunningServer,
+  type ServerSettings,
+  startServer,
+} from '@hadron/server';
 import { CommandFailure } from '../failure.ts';
 import { colours, type Io, say } from '../io.ts';
 import type { SettingOptions } from '../options.ts';
@@ -12,15 +18,8 @@ import { version } from '../version.ts';
 /** A graceful end takes less; after this the process ends anyway. What was acknowledged is on disk either way. */
 const GRACE_MS = 1_900;
 
-interface RunningServer {
-  readonly kafkaAddresses: readonly HostPort[];
-  readonly httpAddress?: HostPort;
-  close(): Promise<void>;
-}
-
-type StartServer = (settings: ServerSettings) => Promise<RunningServer>;
-
-const { startServer } = serverPackage as unknown as { startServer: StartServer };
+type Running = Pick<RunningServer, 'kafkaAddresses' | 'httpAddress' | 'close'>;
+type StartServer = (settings: ServerSettings) => Promise<Running>;
 
 /** Starts a server and returns when it has stopped. */
 export async function start(io: Io, options: SettingOptions, serve: StartServer = startServer): Promise<void> {
@@ -46,7 +45,7 @@ export async function start(io: Io, options: SettingOptions, serve: StartServer 
   }
 }
 
-async function stop(io: Io, server: RunningServer, { output }: SettingOptions): Promise<void> {
+async function stop(io: Io, server: Running, { output }: SettingOptions): Promise<void> {
   if (output !== 'json') say(io, '\nStopping …');
   const late = Symbol('late');
   const timer = Promise.withResolvers<typeof late>();
@@ -62,28 +61,27 @@ async function stop(io: Io, server: RunningServer, { output }: SettingOptions): 
 }
 
 /** One JSON object on one line: what a script waits for. */
-function printReadyLine(io: Io, settings: ServerSettings, server: RunningServer): void {
+function printReadyLine(io: Io, settings: ServerSettings, server: Running): void {
   const { kafkaAddresses, httpAddress } = server;
   const ready = { event: 'ready', version: version(), pid: process.pid, kafkaAddresses, httpAddress };
   io.stdout.write(`${JSON.stringify({ ...ready, dataDir: settings.dataDir, durability: settings.durability })}\n`);
 }
 
-function printBanner(io: Io, settings: ServerSettings, { kafkaAddresses, httpAddress }: RunningServer): void {
+function printBanner(io: Io, settings: ServerSettings, { kafkaAddresses, httpAddress }: Running): void {
   const { bold, cyan, dim, yellow } = colours(io, 'stdout');
   const kafka = kafkaAddresses.map((address) => formatHostPort(address));
   const durability =
     settings.durability === 'fsync'
       ? 'fsync: a record is acknowledged after it is on stable storage'
       : 'os: a record is acknowledged when the operating system has it';
-  const moved = httpAddress !== undefined && settings.httpPortIsDefault && httpAddress.port !== settings.httpPort;
-  const http = httpAddress === undefined ? [] : [`http://${formatHostPort(httpAddress)}/metrics`];
+  const moved = settings.httpPortIsDefault && httpAddress.port !== settings.httpPort;
+  const http = `http://${formatHostPort(httpAddress)}/metrics`;
+  const note = moved ? ` ${yellow(`(port ${settings.httpPort} was taken)`)}` : '';
   const line = (name: string, value: string) => `  ${dim(name.padEnd(11))} ${value}\n`;
   io.stdout.write(
     `\n${bold('Hadron')} ${version()} is ready\n\n` +
       line('Kafka', cyan(kafka.join(', '))) +
-      http
-        .map((url) => line('HTTP', `${cyan(url)}${moved ? ` ${yellow(`(port ${settings.httpPort} was taken)`)}` : ''}`))
-        .join('') +
+      line('HTTP', `${cyan(http)}${note}`) +
       line('Data', settings.dataDir) +
       line('Durability', durability),
   );

@@ -1,7 +1,7 @@
 /** `hadron kafka topics …` */
 import type { Admin } from '@platformatic/kafka';
 import { type Io, printJson, printTable, say } from '../io.ts';
-import { clientSettings, unknownTopic, withClient } from '../kafka-client.ts';
+import { clientSettings, findKafkaError, unknownTopic, withClient } from '../kafka-client.ts';
 import { type ClientOptions, pairs } from '../options.ts';
 
 interface CreateOptions extends ClientOptions {
@@ -95,7 +95,7 @@ async function configsOf(admin: Admin, name: string) {
       }))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
-    if ((error as { code?: string }).code === 'PLT_KFK_UNSUPPORTED_API') return undefined;
+    if (findKafkaError(error, ({ code }) => code === 'PLT_KFK_UNSUPPORTED_API') !== undefined) return undefined;
     throw error;
   }
 }
