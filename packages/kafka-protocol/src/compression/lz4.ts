@@ -7,7 +7,7 @@
  * All numbers are little-endian.
  */
 import { refuseBytes, refuseSize } from './failure.ts';
-import { wasmCodecs } from './wasm.ts';
+import { runWasm } from './wasm.ts';
 
 const FRAME_MAGIC = 0x184d2204;
 const STORED = 0x8000_0000;
@@ -18,10 +18,8 @@ const EXPANSION_MAX = 255;
 const EMPTY_FRAME = Buffer.from('04224d1860408200000000', 'hex');
 
 export function lz4Compress(input: Buffer): Buffer {
-  // The codec fails on empty input once its memory has grown: its view of the old memory has length 0, so it looks large
-  // enough and is used although it is detached (@platformatic/wasm-utils 0.2.1).
   if (input.length === 0) return Buffer.from(EMPTY_FRAME);
-  return wasmCodecs().lz4Compress(input);
+  return runWasm('lz4_compress', input);
 }
 
 export function lz4Decompress(input: Buffer, bytesMax: number): Buffer {
@@ -29,7 +27,7 @@ export function lz4Decompress(input: Buffer, bytesMax: number): Buffer {
   if (bound > bytesMax) refuseSize('lz4', bound, bytesMax);
   let output: Buffer;
   try {
-    output = wasmCodecs().lz4Decompress(input);
+    output = runWasm('lz4_decompress', input);
   } catch (error) {
     return refuseBytes('lz4', 'damaged frame', error);
   }

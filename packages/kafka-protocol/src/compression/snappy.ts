@@ -8,7 +8,7 @@
  */
 import { readI32, writeI32 } from '@hadron/base';
 import { refuseBytes, refuseSize } from './failure.ts';
-import { wasmCodecs } from './wasm.ts';
+import { runWasm } from './wasm.ts';
 
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER_BYTES = 16;
@@ -45,7 +45,7 @@ function block(input: Buffer, bytesMax: number): Buffer {
   if (claimed === 0) return Buffer.alloc(0);
   let output: Buffer;
   try {
-    output = wasmCodecs().snappyDecompress(input);
+    output = runWasm('snappy_decompress', input);
   } catch (error) {
     return refuseBytes('snappy', 'damaged block', error);
   }
@@ -72,7 +72,7 @@ export function snappyCompress(input: Buffer): Buffer {
   writeI32(header, 12, 1);
   const parts: Buffer[] = [header];
   for (let at = 0; at < input.length; at += BLOCK_BYTES) {
-    const compressed = wasmCodecs().snappyCompress(input.subarray(at, at + BLOCK_BYTES));
+    const compressed = runWasm('snappy_compress', input.subarray(at, at + BLOCK_BYTES));
     const size = Buffer.alloc(4);
     writeI32(size, 0, compressed.length);
     parts.push(size, compressed);
