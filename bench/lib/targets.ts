@@ -51,7 +51,7 @@ export const targets: readonly Target[] = [
   { row: 'partitions', who: 'durable', metric: 'RSS MB', max: 200 },
   // "Idle CPU 0": less than the kernel's own clock can tell from zero over the ten seconds.
   { row: 'partitions', who: 'durable', metric: 'idle CPU %', max: 0.5 },
-  { row: 'restart', who: 'durable', metric: 's', max: 1 },
+  { row: 'restart', who: 'durable', metric: 's to all partitions', max: 1 },
   { row: 'idle-60s', who: 'durable', metric: 'KB/connection', max: 10 },
   { row: 'idle-60s', who: 'durable', metric: 'CPU %', max: 0.5 },
   { row: 'idle-500ms', who: 'durable', metric: 'CPU µs/poll', max: 40 },
