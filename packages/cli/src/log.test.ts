@@ -62,7 +62,9 @@ describe('hadron log', () => {
     expect(files.out).toContain('000.log');
     const json = JSON.parse((await hadron('ls', '--output', 'json')).out) as Record<string, unknown>;
     expect(json).toMatchObject({
-      folder: { format: 1, clusterId: folder.clusterId, nodeId: 1 },
+      format: 1,
+      clusterId: folder.clusterId,
+      nodeId: 1,
       logs: [{ name: 'orders-0', start: 0, end: 20, format: 'records', segments: [{ base: 0, end: 20 }] }],
       commitFiles: [{ slot: 0, sequence: 1 }],
     });
@@ -74,17 +76,17 @@ describe('hadron log', () => {
     const batches = out
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as { baseOffset: number; file: string; recordList: object[] });
-    expect(batches.map((b) => b.baseOffset)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
+      .map((line) => JSON.parse(line) as { position: number; file: string; recordList: object[] });
+    expect(batches.map((b) => b.position)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
     expect(batches[0]?.file).toMatch(/^segments/);
     expect(batches[9]?.file).toMatch(/^commit/);
     expect(batches[9]?.recordList).toEqual([
-      { offset: 18, timestamp: 1_760_000_000_009, key: 'k9', value: 'v9', headers: { h: 'x' } },
-      { offset: 19, timestamp: 1_760_000_000_009, key: null, value: 'base64:/wk=', headers: {} },
+      { offset: 18, timestamp: 1_760_000_000_009, key: 'k9', value: 'v9', headers: [['h', 'x']] },
+      { offset: 19, timestamp: 1_760_000_000_009, key: null, value: 'base64:/wk=', headers: [] },
     ]);
     const text = await hadron('dump', '1', '--from', '5', '--max', '2');
     expect(text.out.split('\n')).toHaveLength(3);
-    expect(text.out).toMatch(/^\[4, 6\) {2}\d+ B {2}segments\/\S+:\d+ {2}records=2 leaderEpoch=0 codec=none/);
+    expect(text.out).toMatch(/^\[4, 6\) {2}\d+ B {2}segments\/\S+:\d+ {2}records=2 epoch=0 codec=none/);
   });
 
   it('dump: an unknown log', async () => {
@@ -99,7 +101,7 @@ describe('hadron log', () => {
     expect(await hadron('verify')).toMatchObject({
       code: 0,
       out: '',
-      err: expect.stringMatching(/^\d+ bytes read, nothing damaged/) as string,
+      err: expect.stringMatching(/^\d+ bytes read, nothing acknowledged is damaged/) as string,
     });
     const file = join(dir, 'shards/0/segments/00000001-00000000000000000000.seg');
     const bytes = fs.readFileSync(file);
@@ -108,11 +110,13 @@ describe('hadron log', () => {
     fs.writeFileSync(file, bytes);
     const text = await hadron('verify');
     expect(text.code).toBe(1);
-    expect(text.out).toMatch(/^shards\/0\/segments\/00000001-0{20}\.seg:\d+ {2}orders-0 \[6, 8\) {2}checksum\n$/);
+    expect(text.out).toMatch(
+      /^DAMAGED {2}shards\/0\/segments\/00000001-0{20}\.seg:\d+ {2}orders-0 \[6, 8\) {2}checksum\n$/,
+    );
     expect(text.err).toContain('DATA_DAMAGED');
     const json = await hadron('verify', '--output', 'json');
     expect(json.code).toBe(1);
-    expect(JSON.parse(json.out)).toMatchObject({ damage: [{ log: 'orders-0', from: 6, to: 8 }], harmless: [] });
+    expect(JSON.parse(json.out)).toMatchObject({ findings: [{ log: 'orders-0', from: 6, to: 8, harmless: false }] });
     expect((await hadron('dump', 'orders-0')).code).toBe(1);
     bytes[at] = (bytes[at] as number) ^ 1;
     fs.writeFileSync(file, bytes);

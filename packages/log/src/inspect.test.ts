@@ -21,7 +21,15 @@ class World {
   async open(settings: Partial<ShardSettings> = {}): Promise<Shard> {
     const { fs, clock, random } = this.machine;
     fs.mkdirSync(DIRECTORY);
-    const options = { fs, clock, random, logger: silentLogger, directory: DIRECTORY, formats, settings: { minFreeBytes: 0, ...settings } };
+    const options = {
+      fs,
+      clock,
+      random,
+      logger: silentLogger,
+      directory: DIRECTORY,
+      formats,
+      settings: { minFreeBytes: 0, ...settings },
+    };
     return this.run(Shard.open(options));
   }
 
@@ -74,7 +82,8 @@ class World {
   }
 }
 
-const keys = (units: readonly DumpedUnit[]): string[] => units.map((u) => (u.damage === undefined ? keyOf(u.bytes) : `! ${u.damage}`));
+const keys = (units: readonly DumpedUnit[]): string[] =>
+  units.map((u) => (u.damage === undefined ? keyOf(u.bytes) : `! ${u.damage}`));
 const numbered = (from: number, to: number, size = 20): Buffer[] => {
   const blocks: Buffer[] = [];
   for (let i = from; i < to; i++) blocks.push(block(`k${i}`, 'v'.repeat(size)));
@@ -99,7 +108,14 @@ describe('inspect', () => {
     const image = await w.inspect();
     const log = image.logs[0];
     expect(image.logs).toHaveLength(1);
-    expect(log).toMatchObject({ id: 1, name: 'orders-0', start: 0, end: 65, durability: 'fsync', epochs: [{ epoch: 0, start: 0 }] });
+    expect(log).toMatchObject({
+      id: 1,
+      name: 'orders-0',
+      start: 0,
+      end: 65,
+      durability: 'fsync',
+      epochs: [{ epoch: 0, start: 0 }],
+    });
     expect(log?.segments.at(0)).toMatchObject({ base: 0, tailBytes: 0, file: '00000001-00000000000000000000.seg' });
     expect(log?.segments.at(-1)?.end).toBe(65);
     expect(log?.bytes).toBe(numbered(0, 65).reduce((n, b) => n + b.length, 0));
@@ -122,7 +138,16 @@ describe('inspect', () => {
     const image = await w.inspect();
     expect(image.checkpoint).toBeUndefined();
     expect(image.logs).toHaveLength(1);
-    expect(image.logs[0]).toMatchObject({ name: 'a-0', start: 9, end: 10, durability: 'os', epochs: [{ epoch: 0, start: 7 }, { epoch: 4, start: 10 }] });
+    expect(image.logs[0]).toMatchObject({
+      name: 'a-0',
+      start: 9,
+      end: 10,
+      durability: 'os',
+      epochs: [
+        { epoch: 0, start: 7 },
+        { epoch: 4, start: 10 },
+      ],
+    });
     expect(await w.verify()).toEqual([]);
     expect(keys(await w.dump('a-0'))).toEqual(['k2']);
   });
@@ -169,7 +194,11 @@ describe('verify', () => {
       const found = await w.verify();
       expect(found.length, `byte ${byte}`).toBeGreaterThan(0);
       for (const f of found) {
-        expect(f, `byte ${byte}`).toMatchObject({ file: `segments/${path.slice(path.lastIndexOf('/') + 1)}`, log: 'orders-0', harmless: false });
+        expect(f, `byte ${byte}`).toMatchObject({
+          file: `segments/${path.slice(path.lastIndexOf('/') + 1)}`,
+          log: 'orders-0',
+          harmless: false,
+        });
         const unit = 20 + Math.floor(byte / 57);
         expect([f.from, f.to], `byte ${byte}: ${f.what}`).toEqual([unit, unit + 1]);
       }
@@ -199,7 +228,9 @@ describe('verify', () => {
     const copy = Buffer.from(w.sim.disk.content(path));
     block('k39', 'w'.repeat(20), 0, 1, 39).copy(copy, 57 * 9);
     w.sim.disk.put(path, copy);
-    expect(await w.verify()).toMatchObject([{ from: 30, to: 40, what: expect.stringContaining('checkpoint') as string }]);
+    expect(await w.verify()).toMatchObject([
+      { from: 30, to: 40, what: expect.stringContaining('checkpoint') as string },
+    ]);
   });
 
   it('finds damage in acknowledged frames, and calls a torn tail harmless', async () => {
@@ -241,7 +272,9 @@ describe('verify', () => {
       ['000.log', 12],
     ] as const) {
       w.sim.disk.corrupt(w.path(name), byte, 8);
-      expect(await w.verify()).toMatchObject([{ file: name === 'checkpoint' ? name : `commit/${name}`, harmless: false }]);
+      expect(await w.verify()).toMatchObject([
+        { file: name === 'checkpoint' ? name : `commit/${name}`, harmless: false },
+      ]);
       w.sim.disk.corrupt(w.path(name), byte, 8);
     }
     const index = w.path('20.idx');
