@@ -16,7 +16,12 @@ const OWN = {
     min: 1,
     doc: 'A connection without a request or an answer for this long is closed, in milliseconds.',
   }),
-  'default.replication.factor': int(1, { min: 1, max: 1, doc: 'Replicas of a topic created without a number.' }),
+  'default.replication.factor': int(1, {
+    min: 1,
+    max: 1,
+    doc: 'Replicas of a topic created without a number.',
+    noEffect: 'one server holds one copy',
+  }),
   'fetch.max.bytes': int(57_671_680, { min: 1024, doc: 'The most bytes one Fetch answer carries.' }),
   'group.initial.rebalance.delay.ms': int(0, {
     min: 0,
