@@ -6,9 +6,12 @@
  * Without --bootstrap it starts a server itself: Hadron from this checkout, or with `--peer kafka` the oracle.
  */
 import { spawn } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type CompatClient, clients, scenario } from './clients.ts';
 import { type RunningServer, startHadron, startKafka } from './launch.ts';
+import { cacheDir } from './lib/shell.ts';
 import { batchesOf, type CodecName, WireConnection } from './lib/wire.ts';
 
 interface StepResult {
@@ -105,6 +108,12 @@ for (const client of chosen) {
     say(`${client.name}: ${failed.length === 0 ? 'ok' : `${failed.length} FAILED`} in ${result.seconds.toFixed(1)} s`);
     for (const one of failed) say(`  FAIL ${one.step}: ${one.detail}`);
   }
+}
+const anyFailed = results.some((result) => result.steps.some((one) => one.ok === false));
+if (server !== undefined && anyFailed) {
+  const kept = join(cacheDir('compat'), 'server.log');
+  copyFileSync(server.logFile, kept);
+  say(`what the server said is kept in ${kept}`);
 }
 await server?.stop();
 

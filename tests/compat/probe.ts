@@ -22,8 +22,7 @@ const { values: options } = parseArgs({
 interface Probe {
   readonly fact: string;
   readonly rule: string;
-  /** In words; where Kafka and the contract disagree and no client can tell, both. */
-  readonly expect: string | readonly string[];
+  readonly expect: string;
   /** What the server did, in the words of `expect`. */
   run(): Promise<string>;
 }
@@ -349,9 +348,16 @@ const probes: Probe[] = [
     run: () => send(requestFrame(3, -1, 1, junk)),
   },
   { fact: 'truncated body', rule: '§10 #3', expect: 'closed', run: () => send(truncatedMetadata) },
-  // §10 #3 says closed; Kafka 4.3.1 was seen here to ignore bytes behind the body, in every API tried (1, 4 and 100 of
-  // them behind Metadata, ListOffsets, FindCoordinator, Heartbeat, CreateTopics, ApiVersions).
-  { fact: 'over-long body', rule: '§10 #3', expect: ['closed', 'answered'], run: () => send(longMetadata) },
+  // §10 #3 says closed; Kafka 4.3.1 was seen to ignore bytes behind the body, in every API tried (1, 4 and 100 of them
+  // behind Metadata, ListOffsets, FindCoordinator, Heartbeat, CreateTopics, ApiVersions). Clients depend on it: librdkafka
+  // 2.16.0 sends three bytes too many when it asks Metadata v13 for all topics (AdminClient.list_topics()).
+  { fact: 'over-long body', rule: 'against §10 #3', expect: 'answered', run: () => send(longMetadata) },
+  {
+    fact: 'librdkafka 2.16 asks for all topics, Metadata v13',
+    rule: 'against §10 #3',
+    expect: 'answered',
+    run: () => send(Buffer.from('00000015' + '0003000d0000000300036361700000000000010000', 'hex')),
+  },
   { fact: `frame length ${limit}`, rule: '§10 #4, R17', expect: 'waits', run: () => send(lengthOnly(limit)) },
   { fact: `frame length ${limit + 1}`, rule: '§10 #4, R17', expect: 'closed', run: () => send(lengthOnly(limit + 1)) },
   { fact: 'frame length −1', rule: '§10 #4', expect: 'closed', run: () => send(lengthOnly(-1)) },
@@ -425,9 +431,7 @@ for (const probe of probes) {
   const got = await probe
     .run()
     .catch((error: unknown) => `threw ${error instanceof Error ? error.message : String(error)}`);
-  const expected: readonly string[] = typeof probe.expect === 'string' ? [probe.expect] : probe.expect;
-  const same = expected.includes(got);
-  results.push({ fact: probe.fact, rule: probe.rule, expect: expected.join(' or '), got, same });
+  results.push({ fact: probe.fact, rule: probe.rule, expect: probe.expect, got, same: got === probe.expect });
 }
 const ranges = await advertised();
 
