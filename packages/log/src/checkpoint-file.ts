@@ -12,7 +12,7 @@
  *
  * Rows may be newer than the LSN, never older: replaying a frame twice changes nothing.
  */
-import { crc32c, HadronError, readU16, readU32, writeI16, writeI32 } from '@hadron/base';
+import { crc32c, HadronError, readU16, readU32, writeI16, writeI32, writeI64 } from '@hadron/base';
 import { ByteReader, ByteWriter } from './binary.ts';
 import type { Durability, EpochStart, Fence } from './log.ts';
 
@@ -77,11 +77,11 @@ export class CheckpointWriter {
   private readonly countAt: number;
   private logs = 0;
 
-  constructor(lsn: number, durableLsn: number, nextLogId: number, wallMs: number) {
+  constructor(lsn: number, nextLogId: number, wallMs: number) {
     const w = this.w;
     for (let i = 0; i < CHECKPOINT_HEADER_BYTES; i++) w.u8(0);
     w.i64(lsn);
-    w.i64(durableLsn);
+    w.i64(0);
     w.u32(nextLogId);
     w.i64(wallMs);
     this.countAt = w.length;
@@ -125,7 +125,8 @@ export class CheckpointWriter {
     w.bytes(row.aux);
   }
 
-  finish(snapshots: readonly SnapshotRow[], shard: number): Buffer {
+  /** @param durableLsn what is durable now that everything the rows tell of is */
+  finish(durableLsn: number, snapshots: readonly SnapshotRow[], shard: number): Buffer {
     const w = this.w;
     w.u32(snapshots.length);
     for (const s of snapshots) {
@@ -135,6 +136,7 @@ export class CheckpointWriter {
     }
     w.patchU32(this.countAt, this.logs);
     const b = w.done();
+    writeI64(b, CHECKPOINT_HEADER_BYTES + 8, durableLsn);
     writeI32(b, 0, CHECKPOINT_MAGIC);
     writeI16(b, 4, CHECKPOINT_VERSION);
     writeI16(b, 6, shard);

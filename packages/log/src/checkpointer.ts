@@ -13,13 +13,11 @@
  */
 import { crc32c, writeI16, writeI32, writeI64 } from '@hadron/base';
 import { CheckpointWriter, type SegmentRow, type SnapshotRow } from './checkpoint-file.ts';
-import type { FsError, OpenFile } from './fs.ts';
 import { encodeIndexBlock, encodeIndexHeader, INDEX_HEADER_BYTES, indexFileName } from './index-file.ts';
 import type { EpochStart, Log } from './log.ts';
 import { loadIndex } from './reader.ts';
-import { datasync, rename, syncDir, unlink } from './segment-files.ts';
+import { datasync, openFile, rename, syncDir, unlink, writePooled } from './segment-files.ts';
 import type { Shard, SnapshotState } from './shard.ts';
-import { writeFully } from './commit-log.ts';
 
 const SYNCS_IN_FLIGHT = 2;
 const SLICE_MS = 4;
@@ -50,7 +48,7 @@ export class Checkpointer {
   /** Resolves when a checkpoint that began after this call is durable. @throws FsError, HadronError STORAGE_FAILED */
   async run(): Promise<void> {
     while (this.running !== undefined) await this.running.catch(() => undefined);
-    this.running = this.once();
+    this.running = this.shard.flight(() => this.once());
     try {
       await this.running;
     } finally {
@@ -58,10 +56,15 @@ export class Checkpointer {
     }
   }
 
-  /** Resolves when none runs. */
-  async idle(): Promise<void> {
+  /** None is tried again by itself. */
+  stop(): void {
     this.retry?.cancel();
     this.retry = undefined;
+  }
+
+  /** Resolves when none runs. */
+  async idle(): Promise<void> {
+    this.stop();
     while (this.running !== undefined) await this.running.catch(() => undefined);
   }
 
@@ -91,6 +94,7 @@ export class Checkpointer {
   private async checkpoint(): Promise<void> {
     const shard = this.shard;
     this.sliceStartMs = shard.clock.monotonicMs();
+    this.mustGoOn();
     const outstanding = shard.commit.outstandingBytes;
     const directOutstanding = shard.directOutstandingBytes;
     await shard.barrier();
@@ -104,21 +108,21 @@ export class Checkpointer {
     const worker = async (): Promise<void> => {
       while (next < dirty.length) {
         const log = dirty[next++] as Log;
-        await shard.flushDurable(log);
-        await this.sync(() => shard.syncSegments(log));
+        await shard.flushVisible(log);
+        await shard.syncSegments(log);
         await this.saveIndexes(log);
         await this.breathe();
       }
     };
-    await Promise.all(Array.from({ length: SYNCS_IN_FLIGHT }, worker));
-    if (shard.files.directoryUnsynced && shard.sabotage.skipDirectorySync !== true) {
-      shard.files.directoryUnsynced = false;
-      await this.sync(() => syncDir(shard.fs, shard.files.directory));
-    }
+    // All end before one failure is told, so that no worker runs on beside the next attempt.
+    const ends = await Promise.allSettled(Array.from({ length: SYNCS_IN_FLIGHT }, worker));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+    await shard.syncSegmentsDirectory();
     const oldSnapshots = await this.makeSnapshots();
     if (shard.sabotage.recycleEarly === true) shard.commit.release(lsn, 0);
 
-    const writer = new CheckpointWriter(lsn, shard.syncedLsn, shard.nextLogId, shard.clock.wallMs());
+    const writer = new CheckpointWriter(lsn, shard.nextLogId, shard.clock.wallMs());
+    const covered: { log: Log; position: number }[] = [];
     for (const log of [...shard.logs.values()]) {
       if (log.removed) continue;
       writer.log({
@@ -134,6 +138,7 @@ export class Checkpointer {
         fences: log.fences,
         aux: shard.observer?.aux(log) ?? NO_BYTES,
       });
+      covered.push({ log, position: log.stablePosition });
       if (log.stableByte === log.nextByte) log.dirtySinceLsn = 0;
       else log.dirtySinceLsn = lsn + 1;
       await this.breathe();
@@ -142,13 +147,18 @@ export class Checkpointer {
     for (const [logId, s] of shard.snapshots) {
       if (s.file !== '' && shard.logs.has(logId)) snapshots.push({ logId, position: s.position, file: s.file });
     }
-    const bytes = writer.finish(snapshots, 0);
     await shard.barrier();
-    await this.replace(`${shard.directory}/checkpoint`, bytes);
+    await this.replace(`${shard.directory}/checkpoint`, writer.finish(shard.syncedLsn, snapshots, 0));
 
     this.lsn = lsn;
     shard.directOutstandingBytes -= directOutstanding;
     shard.commit.release(lsn, shard.commit.outstandingBytes - outstanding);
+    for (const { log, position } of covered) {
+      log.checkpointedPosition = position;
+      if ((log.segments[0]?.end ?? Number.POSITIVE_INFINITY) <= log.startPosition) shard.dropTrimmed(log);
+    }
+    for (const fn of shard.onCheckpoint) fn();
+    void shard.flight(() => shard.keepReserve());
     for (const log of dirty) if (!log.removed && log.lastLsn <= idleSince) shard.tail.dropFlushed(log);
     for (const file of oldSnapshots)
       await unlink(shard.fs, `${shard.directory}/snapshots/${file}`).catch(() => undefined);
@@ -159,15 +169,16 @@ export class Checkpointer {
     const shard = this.shard;
     const tmp = `${path}.tmp`;
     await unlink(shard.fs, tmp);
-    const file = await openForWrite(shard, tmp);
+    const file = await openFile(shard.fs, tmp, 'create');
     try {
       await writePooled(file, bytes, 0);
-      await this.sync(() => datasync(file));
+      await shard.mustSync(datasync(file));
     } finally {
       file.closeSync();
     }
+    this.mustGoOn();
     await rename(shard.fs, tmp, path);
-    if (shard.sabotage.skipDirectorySync !== true) await this.sync(() => syncDir(shard.fs, shard.directory));
+    if (shard.sabotage.skipDirectorySync !== true) await shard.mustSync(syncDir(shard.fs, shard.directory));
   }
 
   /** @returns files of snapshots that the next checkpoint replaces */
@@ -184,7 +195,9 @@ export class Checkpointer {
       if (before !== '') old.push(before);
       made = true;
     }
-    if (made) await this.sync(() => syncDir(shard.fs, `${shard.directory}/snapshots`));
+    if (made && shard.sabotage.skipDirectorySync !== true) {
+      await shard.mustSync(syncDir(shard.fs, `${shard.directory}/snapshots`));
+    }
     return old;
   }
 
@@ -195,7 +208,7 @@ export class Checkpointer {
     const name = `${log.id.toString(16).padStart(8, '0')}-${String(position).padStart(20, '0')}.snap`;
     const path = `${shard.directory}/snapshots/${name}`;
     await unlink(shard.fs, path);
-    const file = await openForWrite(shard, path);
+    const file = await openFile(shard.fs, path, 'create');
     let at = SNAPSHOT_HEADER_BYTES;
     try {
       const head = Buffer.alloc(SNAPSHOT_HEADER_BYTES);
@@ -213,7 +226,7 @@ export class Checkpointer {
       await writePooled(file, framed(NO_BYTES), at);
       // What the snapshot tells of must be durable before the checkpoint names it.
       await shard.barrier();
-      await this.sync(() => datasync(file));
+      await shard.mustSync(datasync(file));
     } finally {
       file.closeSync();
     }
@@ -227,7 +240,7 @@ export class Checkpointer {
   private async saveIndexes(log: Log): Promise<void> {
     const shard = this.shard;
     for (const segment of log.segments) {
-      if (log.removed || segment.bytes < shard.settings.indexIntervalBytes) continue;
+      if (log.removed || segment.bytes < shard.settings.indexIntervalBytes || !log.segments.includes(segment)) continue;
       const index =
         segment.index ?? (segment === log.segments.at(-1) ? await loadIndex(shard, log, segment) : undefined);
       if (index === undefined || index.count === segment.indexSaved) continue;
@@ -236,14 +249,15 @@ export class Checkpointer {
       while (to > segment.indexSaved && index.byteAt(to - 1) >= segment.stableBytes) to--;
       if (to === segment.indexSaved) continue;
       try {
-        const file = await openForWrite(shard, indexFileName(shard.files.path(log, segment)));
+        const file = await openFile(shard.fs, indexFileName(shard.files.path(log, segment)), 'create');
         try {
           let at = segment.indexFileBytes;
           if (at === 0) {
-            await writePooled(file, encodeIndexHeader(log.id, segment.base, segment.version), 0);
+            segment.indexLife = shard.random.u32();
+            await writePooled(file, encodeIndexHeader(log.id, segment.base, segment.version, segment.indexLife), 0);
             at = INDEX_HEADER_BYTES;
           }
-          const block = encodeIndexBlock(index, segment.indexSaved, to);
+          const block = encodeIndexBlock(index, segment.indexSaved, to, segment.indexLife);
           await writePooled(file, block, at);
           segment.indexSaved = to;
           segment.indexFileBytes = at + block.length;
@@ -259,19 +273,14 @@ export class Checkpointer {
     }
   }
 
-  /** A failed sync ends the shard. */
-  private async sync(fn: () => Promise<void>): Promise<void> {
-    try {
-      await fn();
-    } catch (error) {
-      throw this.shard.fail(error as FsError);
-    }
+  private mustGoOn(): void {
+    if (this.shard.failed !== undefined) throw this.shard.failed;
   }
 
   /** Lets other work in after a few milliseconds of event loop. @throws when the shard is over */
   private async breathe(): Promise<void> {
     const clock = this.shard.clock;
-    if (this.shard.failed !== undefined) throw this.shard.failed;
+    this.mustGoOn();
     if (clock.monotonicMs() - this.sliceStartMs < SLICE_MS) return;
     await new Promise<void>((resolve) => clock.defer(resolve));
     this.sliceStartMs = clock.monotonicMs();
@@ -305,31 +314,4 @@ function framed(chunk: Uint8Array): Buffer {
   b.set(chunk, 8);
   writeI32(b, 4, crc32c(b, 8, b.length, chunk.length));
   return b;
-}
-
-function openForWrite(shard: Shard, path: string): Promise<OpenFile> {
-  return new Promise((resolve, reject) => {
-    shard.fs.open(path, 'create', (error, file) => (file === undefined ? reject(error) : resolve(file)));
-  });
-}
-
-function writePooled(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    file.write([bytes], position, (error, n) => {
-      if (error !== undefined) {
-        reject(error);
-        return;
-      }
-      if (n === bytes.length) {
-        resolve();
-        return;
-      }
-      try {
-        writeFully(file, bytes.subarray(n), position + n);
-        resolve();
-      } catch (e) {
-        reject(e as Error);
-      }
-    });
-  });
 }

@@ -25,7 +25,7 @@ import {
   writeI32,
   writeI64,
 } from '@hadron/base';
-import { alignUp8, ENTRY_BYTES, FRAME_HEAD_BYTES, FRAME_MAX_BYTES, sealFrame } from './frame.ts';
+import { alignUp8, ENTRY_BYTES, FRAME_HEAD_BYTES, FRAME_MAX_BYTES, FRAME_MAX_ENTRIES, sealFrame } from './frame.ts';
 import type { FileSystem, FsError, OpenFile } from './fs.ts';
 
 export const COMMIT_FILE_MAGIC = 0x4844434c;
@@ -82,6 +82,8 @@ interface CommitFile {
   /** Where the next staged frame goes. */
   end: number;
   unsynced: boolean;
+  /** Its header is on stable storage. */
+  begun: boolean;
 }
 
 /** A run of staged bytes bound for one file. */
@@ -100,6 +102,8 @@ export interface CommitLogOptions {
   wallMs: () => number;
 }
 
+/** Size of the file that is kept for a full disk, at most (log.md G16). */
+const RESERVE_BYTES = 1024 * 1024;
 const STAGING_START_BYTES = 64 * 1024;
 const STAGING_KEEP_BYTES = 4 * 1024 * 1024;
 
@@ -110,10 +114,14 @@ export class CommitLog {
   outstandingBytes = 0;
   /** A directory entry was made that the next sync must cover. */
   directoryUnsynced = false;
+  /** The disk is nearly full: the last spare file may be used too. */
+  useReserve = false;
 
   private readonly o: CommitLogOptions;
   private readonly files: CommitFile[] = [];
+  /** Files to be overwritten, in the order of their last use. The last one is kept for a full disk. */
   private readonly spares: { slot: number; file: OpenFile }[] = [];
+  private underSync: CommitFile[] = [];
   private slots: number;
   private sequence: number;
   private staging: Buffer = Buffer.allocUnsafeSlow(STAGING_START_BYTES);
@@ -153,6 +161,7 @@ export class CommitLog {
       lastLsn,
       end: Number.POSITIVE_INFINITY,
       unsynced: false,
+      begun: true,
     });
     this.outstandingBytes += bytes;
   }
@@ -166,12 +175,23 @@ export class CommitLog {
     f.end = end;
   }
 
-  addSpare(slot: number, file: OpenFile): void {
-    this.spares.push({ slot, file });
+  /**
+   * Gives a file to be overwritten. Files whose frames are void go in the order of their sequence: see {@link roll}.
+   * @param empty it never held a frame and has no room of its own: it is used first
+   */
+  addSpare(slot: number, file: OpenFile, empty: boolean = false): void {
+    if (empty) this.spares.unshift({ slot, file });
+    else this.spares.push({ slot, file });
   }
 
   get hasSpare(): boolean {
     return this.spares.length > 0;
+  }
+
+  /** A slot for a file that the caller makes and then gives with {@link addSpare}. */
+  takeSlot(): { slot: number; path: string; bytes: number } {
+    const slot = this.slots++;
+    return { slot, path: this.path(slot), bytes: Math.min(RESERVE_BYTES, this.o.fileBytes) };
   }
 
   get stagedBytes(): number {
@@ -184,28 +204,50 @@ export class CommitLog {
 
   /**
    * Begins a new file: the next frame goes there. Called at open (log.md G2) and when the current file is full.
+   *
+   * A spare is overwritten only when the header of the current file is durable: that header may be all that says which
+   * frames of an older spare are void, and after a crash it must not be missing while a newer one is there.
    * @throws FsError
    */
   roll(): void {
-    const spare = this.spares.shift();
-    let slot: number;
-    let file: OpenFile;
-    if (spare === undefined) {
-      slot = this.slots;
-      file = this.o.fs.openSync(this.path(slot), 'create');
-      this.slots++;
-      this.directoryUnsynced = true;
-    } else {
-      ({ slot, file } = spare);
+    const last = this.files.at(-1);
+    const mayReuse = last === undefined || last.begun;
+    if (mayReuse && this.spares.length > (this.useReserve ? 0 : 1)) {
+      this.beginSpare();
+      return;
     }
+    try {
+      const slot = this.slots++;
+      const file = this.o.fs.openSync(this.path(slot), 'create');
+      this.directoryUnsynced = true;
+      this.beginFile(slot, file);
+    } catch (error) {
+      if ((error as FsError).code !== 'ENOSPC' || !mayReuse || this.spares.length === 0) throw error;
+      this.beginSpare();
+    }
+  }
+
+  private beginSpare(): void {
+    const { slot, file } = this.spares.shift() as { slot: number; file: OpenFile };
+    this.beginFile(slot, file);
+  }
+
+  private beginFile(slot: number, file: OpenFile): void {
     const header: CommitFileHeader = {
       incarnation: this.o.random.u32(),
-      sequence: ++this.sequence,
+      sequence: this.sequence + 1,
       firstLsn: this.lastLsn + 1,
       createdMs: this.o.wallMs(),
     };
     const bytes = Buffer.alloc(COMMIT_FILE_HEADER_BYTES);
     writeCommitFileHeader(bytes, header);
+    try {
+      writeFully(file, bytes, 0);
+    } catch (error) {
+      file.closeSync();
+      throw error;
+    }
+    this.sequence = header.sequence;
     this.files.push({
       slot,
       file,
@@ -215,8 +257,8 @@ export class CommitLog {
       lastLsn: this.lastLsn,
       end: COMMIT_FILE_HEADER_BYTES,
       unsynced: true,
+      begun: false,
     });
-    writeFully(file, bytes, 0);
   }
 
   /**
@@ -224,9 +266,11 @@ export class CommitLog {
    * @throws FsError when a new file had to be begun and could not
    */
   begin(entries: number, bodyBytes: number): void {
-    if ((this.files.at(-1)?.end ?? Number.POSITIVE_INFINITY) >= this.o.fileBytes) this.roll();
     const length = FRAME_HEAD_BYTES + entries * ENTRY_BYTES + bodyBytes;
-    if (length > FRAME_MAX_BYTES) throw new TypeError(`an append set of ${length} bytes is larger than a frame may be`);
+    if (length > FRAME_MAX_BYTES || entries > FRAME_MAX_ENTRIES) {
+      throw new TypeError(`an append set of ${entries} entries and ${length} bytes is larger than a frame may be`);
+    }
+    if ((this.files.at(-1)?.end ?? Number.POSITIVE_INFINITY) >= this.o.fileBytes) this.roll();
     const padded = alignUp8(length);
     if (this.used + padded > this.staging.length) {
       const grown = Buffer.allocUnsafeSlow(
@@ -286,15 +330,20 @@ export class CommitLog {
     if (this.staging.length > STAGING_KEEP_BYTES) this.staging = Buffer.allocUnsafeSlow(STAGING_START_BYTES);
   }
 
-  /** The files a sync must cover now. */
+  /** The files a sync must cover now. One sync at a time; {@link synced} ends it. */
   takeUnsynced(into: OpenFile[]): void {
-    // At most the current file and the one it rolled from are unsynced: look from the end.
-    for (let i = this.files.length - 1; i >= 0; i--) {
-      const f = this.files[i] as CommitFile;
-      if (!f.unsynced) break;
+    for (const f of this.files) {
+      if (!f.unsynced) continue;
       f.unsynced = false;
+      this.underSync.push(f);
       into.push(f.file);
     }
+  }
+
+  /** The sync of the files taken last has succeeded. */
+  synced(): void {
+    for (const f of this.underSync) f.begun = true;
+    this.underSync.length = 0;
   }
 
   /** Frames up to `lsn` are covered by a durable checkpoint: files that hold no later one may be overwritten (G12). */

@@ -3,13 +3,15 @@
  *
  * Positions, always in this order (a broken order is a bug, asserted where they move):
  *
- *     startPosition ≤ stable ≤ durable ≤ next          every log
- *                     durable ≤ visible ≤ next          visible = durable, or written where durability is `os`
+ *     startPosition ≤ durable ≤ visible ≤ next          visible = durable, or written where durability is `os`
+ *                     stable ≤ flushed ≤ next
+ *     checkpointed ≤  stable
  *
  *   next     assigned: the next append goes here
  *   visible  shown to readers (a partition's high watermark)
  *   durable  covered by a finished sync of the commit log
- *   stable   lies in its segment file and that file is synced: the checkpoint may name it
+ *   flushed  lies in its segment file. A direct append is there before its frame is durable
+ *   stable   that file is synced: the checkpoint may name it, once the commit log is durable that far
  *
  * Beside each position runs a byte count. `…Byte` values count from an arbitrary zero chosen at open, over all segments;
  * a segment's `startByte` translates to its file. They exist for the tail only and are never stored.
@@ -47,18 +49,21 @@ export interface LogOptions {
   segmentMs: number;
 }
 
+const NO_ENTRIES: Float64Array<ArrayBuffer> = new Float64Array(0);
+
 /** Sparse map from position and time to a byte of the segment: one entry per index interval. */
 export class SparseIndex {
   count = 0;
-  private positions = new Float64Array(8);
-  private bytes = new Float64Array(8);
+  // Empty until used: most segments of many logs never get an entry.
+  private positions = NO_ENTRIES;
+  private bytes = NO_ENTRIES;
   /** Largest timestamp of all units before the entry's byte. */
-  private maxTimestamps = new Float64Array(8);
+  private maxTimestamps = NO_ENTRIES;
 
   add(position: number, byte: number, maxTimestampBefore: number): void {
     if (this.count === this.positions.length) {
       const grow = (a: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> => {
-        const b = new Float64Array(a.length * 2);
+        const b = new Float64Array(Math.max(8, a.length * 2));
         b.set(a);
         return b;
       };
@@ -148,6 +153,8 @@ export class Segment {
   /** Entries that the index file holds, and its length. */
   indexSaved = 0;
   indexFileBytes = 0;
+  /** Seeds the checksums of its blocks, so that blocks an earlier life left behind are not believed. */
+  indexLife = 0;
   /** Entries of an index file at or behind this byte are not believed: they may tell of bytes lost in a crash. */
   indexLimit = Number.POSITIVE_INFINITY;
   /** Where the last read from the file ended: the next one of a sequential reader begins there. */
@@ -174,6 +181,8 @@ export interface TailChunk {
   /** Every few kilobytes the position and relative byte of an append, as pairs. */
   marks: number[] | undefined;
   lastMark: number;
+  /** Its memory was given back. */
+  dropped: boolean;
 }
 
 export class Log {
@@ -198,6 +207,8 @@ export class Log {
   flushedPosition: number;
   /** Compaction has gone over everything below. */
   cleanedTo = 0;
+  /** The last durable checkpoint holds everything below: no frame of it is ever replayed. */
+  checkpointedPosition: number;
 
   /** Never empty. Epochs and starts both grow. */
   epochs: EpochStart[];
@@ -244,6 +255,7 @@ export class Log {
     this.durablePosition = startPosition;
     this.stablePosition = startPosition;
     this.flushedPosition = startPosition;
+    this.checkpointedPosition = startPosition;
     this.epochs = epochs;
   }
 

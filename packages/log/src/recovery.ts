@@ -112,11 +112,12 @@ export function scanFrames(fs: FileSystem, directory: string, ignoreChecksums: b
     });
   }
   scan.files.sort((a, b) => a.header.sequence - b.header.sequence);
-  for (let i = 0; i < scan.files.length; i++) {
-    const file = scan.files[i] as ScannedFile;
-    const voidFrom = scan.files[i + 1]?.header.firstLsn ?? Number.POSITIVE_INFINITY;
+  // What a later file began at or before is void, also in files between the two.
+  let voidFrom = Number.POSITIVE_INFINITY;
+  for (const file of [...scan.files].reverse()) {
     scanFile(file, voidFrom, ignoreChecksums);
     for (const f of file.frames) scan.durableLsn = Math.max(scan.durableLsn, f.head.durableLsn);
+    voidFrom = Math.min(voidFrom, file.header.firstLsn);
   }
   return scan;
 }
@@ -272,7 +273,27 @@ export async function recover(shard: Shard, options: ShardOptions): Promise<void
   await recovery.rewrite(plan);
   await recovery.removeLeftovers();
   await recovery.goOn(plan);
+  if (recovery.fenced) {
+    // The next start may find a longer file, with a hole where this one was short.
+    await shard.checkpoint().catch((error: unknown) => {
+      if (shard.failed !== undefined) throw error;
+    });
+  }
   r.ms = clock.monotonicMs() - startedMs;
+}
+
+/** A reference's bytes as the segment file has them. `missing`: they are not what the frame says. */
+interface Reference {
+  readonly bytes: Buffer | undefined;
+  readonly missing: boolean;
+}
+
+interface ShortFile {
+  readonly exists: boolean;
+  readonly size: number;
+  /** What the checkpoint says: bytes, and the position behind them. */
+  readonly bytes: number;
+  readonly end: number;
 }
 
 class Recovery {
@@ -286,7 +307,14 @@ class Recovery {
   /** `os` logs that lost bytes: nothing behind is theirs. */
   private readonly cutLogs = new Set<Log>();
   private readonly raise = new Set<Log>();
+  /** Logs that a frame of the plan removes, and the highest start that frames of the plan give a log. */
+  private readonly removed = new Set<number>();
+  private readonly trimmedTo = new Map<number, number>();
   private lastKind: number = EntryKind.cleanStop;
+  /** Segments whose files do not hold what the checkpoint says, as found. */
+  private readonly shortFiles = new Map<Segment, ShortFile>();
+  /** Damage was found that no checkpoint tells of. */
+  fenced = false;
 
   constructor(shard: Shard, o: ShardOptions, checkpoint: Checkpoint, scan: Scan, r: Recovered) {
     this.shard = shard;
@@ -311,7 +339,7 @@ class Recovery {
     for (const row of this.checkpoint.logs) {
       const log = this.makeLog(row.id as LogId, row.format, row.name, row.durability, row.start, row.epochs);
       log.cleanedTo = row.cleanedTo;
-      log.fences = row.fences;
+      log.fences = [...row.fences];
       for (const s of row.segments) {
         const segment = new Segment(s.base, log.nextByte, s.createdMs);
         segment.end = s.end;
@@ -323,7 +351,11 @@ class Recovery {
         segment.maxTimestamp = s.maxTimestamp;
         segment.maxTimestampAt = s.maxTimestampAt;
         segment.version = s.version;
-        segment.exists = true;
+        const size = shard.fs.sizeSync(shard.files.path(log, segment));
+        segment.exists = size !== undefined;
+        if ((size ?? 0) < s.bytes) {
+          this.shortFiles.set(segment, { exists: segment.exists, size: size ?? 0, bytes: s.bytes, end: s.end });
+        }
         segment.index = undefined;
         segment.indexLimit = s.bytes;
         log.segments.push(segment);
@@ -332,7 +364,7 @@ class Recovery {
       log.nextPosition = row.position;
       endsAreDurable(log);
       log.flushedByte = log.stableByte = log.nextByte;
-      log.flushedPosition = log.stablePosition = log.nextPosition;
+      log.flushedPosition = log.stablePosition = log.checkpointedPosition = log.nextPosition;
       shard.logs.set(log.id, log);
       if (row.aux.length > 0) shard.observer?.restore(log, row.aux);
     }
@@ -351,32 +383,22 @@ class Recovery {
 
   /** Applies the plan's frames in order. A set whose direct half is missing may end it earlier (G3). */
   apply(plan: Plan): Plan & { again: boolean } {
-    const durable = Math.max(this.scan.durableLsn, this.checkpoint.durableLsn);
-    // Segment files of logs that a later frame removes may be gone already: their references are not looked at.
-    const removedAt = new Map<number, number>();
-    for (const f of plan.frames) {
-      for (const e of readEntries(f.file.bytes, f.at, f.head)) {
-        if (e.kind === EntryKind.remove) removedAt.set(e.logId, f.head.lsn);
-      }
-    }
+    const durable = Math.max(this.scan.durableLsn, this.checkpoint.durableLsn, this.checkpoint.lsn);
+    const removedAt = this.lookAhead(plan);
     const frames: ScannedFrame[] = [];
     for (const frame of plan.frames) {
+      const { lsn } = frame.head;
       const entries = readEntries(frame.file.bytes, frame.at, frame.head);
-      const lsn = frame.head.lsn;
-      const missing = new Set<Entry>();
-      for (const e of entries) {
-        if (e.kind !== EntryKind.reference || removedAt.has(e.logId) || !this.isLive(e)) continue;
-        if (!this.referenceIsWhole(e)) missing.add(e);
-      }
-      const mustHave = [...missing].filter((e) => (e.flags & EntryFlag.os) === 0);
-      if (mustHave.length > 0 && lsn > durable && this.shard.sabotage.missingDirectHalf !== true) {
+      const references = this.readReferences(entries);
+      const cut = entries.some((e) => this.mustHave(e) && references.get(e)?.missing !== false);
+      if (cut && lsn > durable && this.shard.sabotage.missingDirectHalf !== true) {
         note(this.r, 'reference-without-bytes');
-        return { frames, endLsn: lsn, again: [...removedAt.values()].some((at) => at > lsn) };
+        return { frames, endLsn: lsn, again: removedAt > lsn };
       }
-      this.lastKind = (entries[0] as Entry).kind;
+      this.lastKind = entries[0]?.kind ?? EntryKind.mark;
       for (const [i, e] of entries.entries()) {
         if (this.shard.sabotage.applyHalfSet === true && i > 0 && !frame.body) break;
-        this.applyEntry(frame, e, missing.has(e), removedAt.has(e.logId));
+        this.applyEntry(frame, e, references.get(e));
       }
       frames.push(frame);
       this.r.frames++;
@@ -384,31 +406,70 @@ class Recovery {
     return { frames, endLsn: plan.endLsn, again: false };
   }
 
-  private isLive(e: Entry): boolean {
+  /**
+   * What later frames remove or trim may have lost its segment files already: it is not looked for.
+   * @returns the LSN of the last such frame
+   */
+  private lookAhead(plan: Plan): number {
+    let last = 0;
+    for (const f of plan.frames) {
+      for (const e of readEntries(f.file.bytes, f.at, f.head)) {
+        if (e.kind === EntryKind.remove) this.removed.add(e.logId);
+        else if (e.kind === EntryKind.trim) this.trimmedTo.set(e.logId, Math.max(e.position, this.trimmedTo.get(e.logId) ?? 0));
+        else continue;
+        last = f.head.lsn;
+      }
+    }
+    return last;
+  }
+
+  /** Whether the set of this entry is nothing without the entry's bytes: all of a set that was synced as one. */
+  private mustHave(e: Entry): boolean {
+    if ((e.flags & EntryFlag.os) !== 0 || this.removed.has(e.logId) || this.isTrimmed(e)) return false;
     const log = this.shard.logs.get(e.logId as LogId);
-    return log !== undefined && !this.cutLogs.has(log) && e.position >= log.nextPosition;
+    if (e.kind === EntryKind.append) return log !== undefined && this.cutLogs.has(log);
+    return e.kind === EntryKind.reference && (log === undefined || e.position >= log.nextPosition);
   }
 
-  /** Reads a reference's bytes from its segment file and compares them with the frame. */
-  private referenceIsWhole(e: Entry): boolean {
-    const bytes = this.referenceBytes(e);
-    return bytes !== undefined && crc32c(bytes) === e.crc;
+  private isTrimmed(e: Entry): boolean {
+    return e.position + e.extent <= (this.trimmedTo.get(e.logId) ?? 0);
   }
 
-  private referenceBytes(e: Entry): Buffer | undefined {
+  /** Reads the bytes of a set's references from their segment files and compares them with the frame. */
+  private readReferences(entries: readonly Entry[]): Map<Entry, Reference> {
+    const references = new Map<Entry, Reference>();
+    if (!entries.some((e) => e.kind === EntryKind.reference)) return references;
+    // Where the log's active segment begins, as earlier entries of the same set leave it.
+    const bases = new Map<number, number>();
+    const made = new Set<number>();
+    for (const e of entries) {
+      if (e.kind === EntryKind.create) made.add(e.logId);
+      if (e.kind !== EntryKind.append && e.kind !== EntryKind.reference) continue;
+      const log = this.shard.logs.get(e.logId as LogId);
+      if (this.removed.has(e.logId) || (log === undefined ? !made.has(e.logId) : e.position < log.nextPosition)) continue;
+      const active = log?.segments.at(-1);
+      let base = bases.get(e.logId) ?? active?.base;
+      if (base === undefined || (e.flags & EntryFlag.roll) !== 0) base = e.position;
+      bases.set(e.logId, base);
+      if (e.kind !== EntryKind.reference) continue;
+      const name = segmentFileName(e.logId, base, base === active?.base ? active.version : 0);
+      const bytes = this.readRange(`${this.shard.files.directory}/${name}`, e.segmentByte, e.length);
+      const missing = (log !== undefined && this.cutLogs.has(log)) || bytes === undefined || crc32c(bytes) !== e.crc;
+      references.set(e, { bytes, missing });
+    }
+    return references;
+  }
+
+  /** Bytes of a file, or undefined when it does not reach that far. */
+  private readRange(path: string, at: number, length: number): Buffer | undefined {
     const { fs } = this.shard;
-    const log = this.shard.logs.get(e.logId as LogId) as Log;
-    const active = log.segments.at(-1);
-    const base = (e.flags & EntryFlag.roll) !== 0 || active === undefined ? e.position : active.base;
-    const version = base === active?.base ? active.version : 0;
-    const path = `${this.shard.files.directory}/${segmentFileName(log.id, base, version)}`;
-    if ((fs.sizeSync(path) ?? 0) < e.segmentByte + e.length) return undefined;
-    const bytes = Buffer.allocUnsafeSlow(e.length);
+    if ((fs.sizeSync(path) ?? 0) < at + length) return undefined;
+    const bytes = Buffer.allocUnsafeSlow(length);
     const file = fs.openSync(path, 'read');
     try {
       let done = 0;
-      while (done < bytes.length) {
-        const n = file.readSync(bytes.subarray(done), e.segmentByte + done);
+      while (done < length) {
+        const n = file.readSync(bytes.subarray(done), at + done);
         if (n === 0) return undefined;
         done += n;
       }
@@ -418,53 +479,62 @@ class Recovery {
     }
   }
 
-  private applyEntry(frame: ScannedFrame, e: Entry, missing: boolean, removedLater: boolean): void {
+  private applyEntry(frame: ScannedFrame, e: Entry, reference: Reference | undefined): void {
     const { shard } = this;
     const bytes = frame.file.bytes;
     const log = shard.logs.get(e.logId as LogId);
+    if (e.kind === EntryKind.create) shard.nextLogId = Math.max(shard.nextLogId, e.logId + 1);
+    if (e.kind <= EntryKind.durability && this.removed.has(e.logId)) {
+      note(this.r, 'dead-log');
+      if (log !== undefined && e.kind === EntryKind.remove) this.dropLog(log);
+      return;
+    }
     switch (e.kind) {
       case EntryKind.create: {
-        shard.nextLogId = Math.max(shard.nextLogId, e.logId + 1);
-        if (log !== undefined || removedLater) return;
+        if (log !== undefined) return;
+        if (!frame.body) {
+          throw new HadronError(
+            'DATA_DAMAGED',
+            `${frame.file.path}: frame ${frame.head.lsn} is damaged and creates a log whose name cannot be read; restore the data folder from a copy`,
+          );
+        }
         const name = bytes.toString('utf8', e.bodyAt, e.bodyAt + e.length);
         const durability = (e.flags & EntryFlag.os) !== 0 ? 'os' : 'fsync';
-        const made = this.makeLog(e.logId as LogId, e.format, name, durability, e.position, [
-          { epoch: e.extent, start: e.position },
-        ]);
+        const epochs = [{ epoch: e.extent, start: e.position }];
+        const made = this.makeLog(e.logId as LogId, e.format, name, durability, e.position, epochs);
         shard.logs.set(made.id, made);
         return;
       }
-      case EntryKind.remove:
-        note(this.r, 'dead-log');
-        if (log === undefined) return;
-        log.removed = true;
-        shard.tail.dropAll(log);
-        shard.logs.delete(log.id);
-        shard.snapshots.delete(log.id);
-        return;
       case EntryKind.trim:
         if (log !== undefined && e.position > log.startPosition) log.startPosition = e.position;
         return;
       case EntryKind.epoch:
-        if (log !== undefined && e.extent > log.epoch) log.epochs.push({ epoch: e.extent, start: e.position });
+        // An `os` log that lost its end begins the epoch where it ends now.
+        if (log !== undefined && e.extent > log.epoch) {
+          log.epochs.push({ epoch: e.extent, start: Math.min(e.position, log.nextPosition) });
+        }
         return;
       case EntryKind.durability:
         if (log !== undefined) log.durability = (e.flags & EntryFlag.os) !== 0 ? 'os' : 'fsync';
         return;
       case EntryKind.append:
       case EntryKind.reference:
-        if (log === undefined) {
-          note(this.r, 'dead-log');
-          return;
-        }
-        this.applyAppend(frame, log, e, missing);
+        if (log === undefined) note(this.r, 'dead-log');
+        else this.applyAppend(frame, log, e, reference);
         return;
       default:
         return;
     }
   }
 
-  private applyAppend(frame: ScannedFrame, log: Log, e: Entry, missing: boolean): void {
+  private dropLog(log: Log): void {
+    log.removed = true;
+    this.shard.tail.dropAll(log);
+    this.shard.logs.delete(log.id);
+    this.shard.snapshots.delete(log.id);
+  }
+
+  private applyAppend(frame: ScannedFrame, log: Log, e: Entry, reference: Reference | undefined): void {
     const { shard, r } = this;
     if (this.cutLogs.has(log)) return;
     if (e.position < log.nextPosition) {
@@ -477,8 +547,8 @@ class Recovery {
         `the commit log goes on at position ${e.position} of ${log.name}, which ends at ${log.nextPosition}; restore the data folder from a copy`,
       );
     }
-    const os = (e.flags & EntryFlag.os) !== 0;
-    if (missing && os) {
+    const missing = reference?.missing === true;
+    if (missing && (e.flags & EntryFlag.os) !== 0 && !this.isTrimmed(e)) {
       note(r, 'lost-os-bytes');
       this.cutLogs.add(log);
       this.raise.add(log);
@@ -491,18 +561,13 @@ class Recovery {
     }
     if (log.dirtySinceLsn === 0) log.dirtySinceLsn = frame.head.lsn;
     log.lastLsn = frame.head.lsn;
+    r.replayedBytes += e.length;
     const whole = frame.body && !missing;
-    let content: Buffer;
-    let at: number;
-    if (e.kind === EntryKind.append) {
-      content = frame.file.bytes;
-      at = e.bodyAt;
-    } else {
-      content = this.referenceBytes(e) ?? Buffer.alloc(e.length);
-      at = 0;
-    }
+    // Bytes that the file of the frame does not reach, or the segment does not have, are zeros inside a fence.
+    let content = reference === undefined ? frame.file.bytes : (reference.bytes ?? Buffer.alloc(e.length));
+    let at = reference === undefined ? e.bodyAt : 0;
     if (at + e.length > content.length) {
-      content = Buffer.concat([content.subarray(Math.min(at, content.length)), Buffer.alloc(e.length)], e.length);
+      content = Buffer.concat([content.subarray(Math.min(at, content.length))], e.length);
       at = 0;
     }
     const maxTimestamp = whole ? largestTimestamp(log, content, at, e.length) : -1;
@@ -526,21 +591,29 @@ class Recovery {
       rewrite.parts.push({ at: fileAt, bytes: content.subarray(at, at + e.length) });
       this.rewrites.set(path, rewrite);
       shard.directOutstandingBytes += e.length;
-      if (!whole) {
+      if (!whole && !this.isTrimmed(e)) {
         const what = missing ? 'damaged-reference' : 'damaged-body';
-        note(r, what);
-        log.fences.push({
-          from: e.position,
-          to: e.position + e.extent,
-          segmentBase: segment.base,
-          fromByte: fileAt,
-          toByte: fileAt + e.length,
-        });
-        r.damage.push({ log: log.name, from: e.position, to: e.position + e.extent, what });
+        this.fence(log, segment, e.position, e.position + e.extent, fileAt, fileAt + e.length, what);
       }
     }
-    r.replayedBytes += e.length;
     if (whole) shard.observer?.replay(log, content, at, e.length, e.position);
+  }
+
+  private fence(
+    log: Log,
+    segment: Segment,
+    from: number,
+    to: number,
+    fromByte: number,
+    toByte: number,
+    what: RecoveryCaseName,
+  ): void {
+    note(this.r, what);
+    this.r.damage.push({ log: log.name, from, to, what });
+    // Found again at every start until the segment is trimmed.
+    if (log.fences.some((f) => f.from <= from && f.to >= to)) return;
+    log.fences.push({ from, to, segmentBase: segment.base, fromByte, toByte });
+    this.fenced = true;
   }
 
   /** What was only read is written again and synced (G7). */
@@ -557,8 +630,11 @@ class Recovery {
       }
     }
     for (const { log } of this.rewrites.values()) if (!log.removed) await shard.syncSegments(log);
-    if (this.rewrites.size > 0) await syncDir(shard.fs, shard.files.directory);
-    shard.files.directoryUnsynced = false;
+    if (this.rewrites.size > 0) {
+      const { created } = shard.files;
+      await syncDir(shard.fs, shard.files.directory);
+      shard.files.entriesDurable(created);
+    }
 
     const ends = new Map<ScannedFile, number>();
     for (const f of plan.frames) ends.set(f.file, Math.min(f.file.bytes.length, f.at + alignUp8(f.head.length)));
@@ -579,6 +655,7 @@ class Recovery {
     const { shard, r } = this;
     const named = new Set<string>();
     for (const log of shard.logs.values()) {
+      this.endBehindStart(log);
       endsAreDurable(log);
       while (log.segments.length > 1 && (log.segments[0] as Segment).end <= log.startPosition) {
         log.segments.shift();
@@ -588,10 +665,9 @@ class Recovery {
         const file = segmentFileName(log.id, segment.base, segment.version);
         named.add(file);
         named.add(`${file.slice(0, -4)}.idx`);
-        if (segment.stableBytes === 0 || segment.end <= log.startPosition) continue;
-        const size = shard.fs.sizeSync(`${shard.files.directory}/${file}`);
-        if (size === undefined) this.fenceFrom(log, segment, 0, 'missing-segment');
-        else if (size < segment.stableBytes) this.fenceFrom(log, segment, size, 'short-segment');
+        const short = this.shortFiles.get(segment);
+        if (short !== undefined && segment.end > log.startPosition) this.fenceFrom(log, segment, short);
+        this.cutLeftover(segment, `${shard.files.directory}/${file}`);
       }
     }
     for (const name of shard.fs.listSync(shard.files.directory)) {
@@ -605,23 +681,45 @@ class Recovery {
     }
   }
 
-  private fenceFrom(log: Log, segment: Segment, size: number, what: 'missing-segment' | 'short-segment'): void {
-    const { shard, r } = this;
-    note(r, what);
+  /** An `os` log that lost bytes which had been trimmed: the start never goes back, so the log is empty and begins there. */
+  private endBehindStart(log: Log): void {
+    if (log.startPosition <= log.nextPosition) return;
+    this.shard.tail.dropAll(log);
+    log.segments.length = 0;
+    log.fences.length = 0;
+    log.nextPosition = log.flushedPosition = log.stablePosition = log.startPosition;
+    log.flushedByte = log.stableByte = log.nextByte;
+    const last = log.epochs[log.epochs.length - 1] as EpochStart;
+    log.epochs = [{ epoch: last.epoch, start: log.startPosition }];
+  }
+
+  /** A segment's file ends before what the checkpoint says of it. */
+  private fenceFrom(log: Log, segment: Segment, short: ShortFile): void {
+    const { shard } = this;
     let from = segment.base;
     let fromByte = 0;
-    if (size > 0) {
-      const bytes = readWhole(shard.fs, shard.files.path(log, segment));
+    if (short.size > 0) {
+      const bytes = readWhole(shard.fs, shard.files.path(log, segment)).subarray(0, short.size);
       const u = newUnit();
       while (log.format.scan(bytes, fromByte, bytes.length, u) && fromByte + u.bytes <= bytes.length) {
         from = u.position >= 0 ? u.position + u.extent : from + u.extent;
         fromByte += u.bytes;
       }
     }
-    const stableEnd = segment.stableBytes === segment.bytes ? segment.end : log.stablePosition;
-    if (size === 0) segment.exists = shard.fs.sizeSync(shard.files.path(log, segment)) !== undefined;
-    log.fences.push({ from, to: stableEnd, segmentBase: segment.base, fromByte, toByte: segment.stableBytes });
-    r.damage.push({ log: log.name, from, to: stableEnd, what });
+    const what = short.exists ? 'short-segment' : 'missing-segment';
+    this.fence(log, segment, from, short.end, fromByte, short.bytes, what);
+  }
+
+  /** Bytes behind the end of a segment are void: of a frame that was cut. */
+  private cutLeftover(segment: Segment, path: string): void {
+    const { fs } = this.shard;
+    if ((fs.sizeSync(path) ?? 0) <= segment.bytes) return;
+    const file = fs.openSync(path, 'write');
+    try {
+      file.truncateSync(segment.bytes);
+    } finally {
+      file.closeSync();
+    }
   }
 
   /** A new commit file, durable; epochs of `os` logs after an unclean stop (G2, G6). */
@@ -646,13 +744,15 @@ class Recovery {
     }
     for (const slot of scan.unbegun) {
       note(r, 'unbegun-file');
-      shard.commit.addSpare(slot, shard.fs.openSync(shard.commit.path(slot), 'write'));
+      const path = shard.commit.path(slot);
+      shard.commit.addSpare(slot, shard.fs.openSync(path, 'write'), (shard.fs.sizeSync(path) ?? 0) < COMMIT_FILE_HEADER_BYTES);
     }
     r.clean =
       r.cases.includes('empty-folder') ||
       (this.lastKind === EntryKind.cleanStop && plan.frames.length > 0) ||
       (plan.frames.length === 0 && plan.endLsn === 1);
     note(r, r.clean ? 'clean-stop' : 'unclean-stop');
+    await shard.measureSpace();
     if (shard.sabotage.acceptFormerLife !== true || plan.frames.length === 0) shard.commit.roll();
     const entries: SetEntry[] = [];
     for (const log of shard.logs.values()) {
@@ -663,10 +763,9 @@ class Recovery {
     for (let i = 0; i === 0 || i < entries.length; i += 10_000) {
       const part = entries.slice(i, i + 10_000);
       if (part.length > 0) shard.appendSet(part, { control: true });
-      else shard.mark();
+      else shard.mark(EntryKind.mark);
     }
     await shard.barrier();
-    shard.checkSpace();
     if (r.damage.length > 0)
       shard.logger.error({ damage: r.damage }, 'acknowledged data is damaged: these offsets answer CORRUPT_MESSAGE');
   }

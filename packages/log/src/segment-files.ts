@@ -8,8 +8,8 @@
  *
  * A segment's bytes are raw; what they must be (length, CRC-32C) stands in the checkpoint (log.md G21).
  */
-import { assert, crc32c } from '@hadron/base';
-import type { FileSystem, FsError, OpenFile } from './fs.ts';
+import { assert, crc32c, HadronError } from '@hadron/base';
+import type { FileSystem, FsError, OpenFile, OpenMode } from './fs.ts';
 import type { Log, Segment, TailChunk } from './log.ts';
 import { chunkAt } from './tail-cache.ts';
 import { writeFully } from './commit-log.ts';
@@ -39,10 +39,14 @@ interface Opened {
 export class SegmentFiles {
   readonly fs: FileSystem;
   readonly directory: string;
-  /** A file was created since the directory was last synced. */
-  directoryUnsynced = false;
+  /** Files made since open; of those, the first `createdDurable` have durable entries in the directory. */
+  created = 0;
+  createdDurable = 0;
   private readonly limit: number;
   private readonly open = new Map<string, Opened>();
+  /** Files of segments that are gone, still in use. */
+  private readonly orphans: Opened[] = [];
+  private closed = false;
 
   constructor(fs: FileSystem, directory: string, limit: number) {
     this.fs = fs;
@@ -63,8 +67,9 @@ export class SegmentFiles {
     const path = this.path(log, segment);
     const known = this.touch(path);
     if (known !== undefined) return known;
+    if (this.closed) closedError();
     const opened = { path, file: this.fs.openSync(path, segment.exists ? 'write' : 'create'), users: 1 };
-    if (!segment.exists) this.directoryUnsynced = true;
+    if (!segment.exists) this.created++;
     segment.exists = true;
     this.insert(opened);
     return opened;
@@ -75,20 +80,24 @@ export class SegmentFiles {
     const path = this.path(log, segment);
     const known = this.touch(path);
     if (known !== undefined) return known;
+    if (this.closed) closedError();
     const create = !segment.exists;
-    const file = await new Promise<OpenFile>((resolve, reject) => {
-      this.fs.open(path, create ? 'create' : 'write', (error, f) => (f === undefined ? reject(error) : resolve(f)));
-    });
+    const file = await openFile(this.fs, path, create ? 'create' : 'write');
     const raced = this.touch(path);
-    if (raced !== undefined) {
+    if (raced !== undefined || this.closed) {
       file.closeSync();
-      return raced;
+      return raced ?? closedError();
     }
-    if (create) this.directoryUnsynced = true;
+    if (create) this.created++;
     segment.exists = true;
     const opened = { path, file, users: 1 };
     this.insert(opened);
     return opened;
+  }
+
+  /** A sync of the directory has succeeded that began when `created` files had been made. */
+  entriesDurable(created: number): void {
+    this.createdDurable = Math.max(this.createdDurable, created);
   }
 
   done(opened: Opened): void {
@@ -105,9 +114,10 @@ export class SegmentFiles {
     if (o.users === 0) o.file.closeSync();
     else this.orphans.push(o);
   }
-  private readonly orphans: Opened[] = [];
 
+  /** Closes all files; nothing is opened from here on. */
   close(): void {
+    this.closed = true;
     for (const o of this.open.values()) o.file.closeSync();
     for (const o of this.orphans) o.file.closeSync();
     this.open.clear();
@@ -143,16 +153,22 @@ export class SegmentFiles {
   }
 }
 
+function closedError(): never {
+  throw new HadronError('STORAGE_CLOSED', 'the files are closed');
+}
+
 /** One segment's share of a flush. */
 export interface FlushPart {
   readonly segment: Segment;
+  /** Position behind its last byte. */
+  readonly endPosition: number;
   readonly fileAt: number;
   readonly slices: Buffer[];
   readonly bytes: number;
 }
 
 /** The tail bytes `[log.flushedByte, toByte)`, cut by segment. */
-export function planFlush(log: Log, toByte: number): FlushPart[] {
+export function planFlush(log: Log, toByte: number, toPosition: number): FlushPart[] {
   const parts: FlushPart[] = [];
   let at = log.flushedByte;
   let c = chunkAt(log, at);
@@ -173,22 +189,25 @@ export function planFlush(log: Log, toByte: number): FlushPart[] {
       at += take;
       if (rel + take === chunk.used) c++;
     }
-    parts.push({ segment, fileAt: from - segment.startByte, slices, bytes: end - from });
+    const endPosition = end === toByte ? toPosition : segment.end;
+    parts.push({ segment, endPosition, fileAt: from - segment.startByte, slices, bytes: end - from });
   }
   assert(at === toByte, `the tail reaches the byte to flush to (log ${log.id})`);
   return parts;
 }
 
-function flushed(part: FlushPart): void {
+function flushed(log: Log, part: FlushPart): void {
   const s = part.segment;
   assert(s.fileBytes === part.fileAt, 'a segment file grows without holes');
   for (const slice of part.slices) s.fileCrc = crc32c(slice, 0, slice.length, s.fileCrc);
   s.fileBytes += part.bytes;
+  log.flushedByte += part.bytes;
+  log.flushedPosition = part.endPosition;
 }
 
 /** Writes the log's tail up to `toByte`, which is `toPosition`, into its segment files, in this call. Not synced. @throws FsError */
 export function flushSync(files: SegmentFiles, log: Log, toByte: number, toPosition: number): void {
-  for (const part of planFlush(log, toByte)) {
+  for (const part of planFlush(log, toByte, toPosition)) {
     const opened = files.acquireSync(log, part.segment);
     try {
       let at = part.fileAt;
@@ -199,15 +218,13 @@ export function flushSync(files: SegmentFiles, log: Log, toByte: number, toPosit
     } finally {
       files.done(opened);
     }
-    flushed(part);
-    log.flushedByte += part.bytes;
+    flushed(log, part);
   }
-  log.flushedPosition = toPosition;
 }
 
 /** As {@link flushSync} on the thread pool. The caller owns `log.flushing` meanwhile. */
 export async function flush(files: SegmentFiles, log: Log, toByte: number, toPosition: number): Promise<void> {
-  const parts = planFlush(log, toByte);
+  const parts = planFlush(log, toByte, toPosition);
   // The chunks stay in the tail until flushedByte passes them, so the slices stay valid; a removed log drops its tail
   // at once, so hold the memory.
   const held = log.chunks.map((c) => c.piece);
@@ -220,17 +237,15 @@ export async function flush(files: SegmentFiles, log: Log, toByte: number, toPos
       } finally {
         files.done(opened);
       }
-      flushed(part);
-      log.flushedByte += part.bytes;
+      flushed(log, part);
     }
-    log.flushedPosition = toPosition;
   } finally {
     for (const p of held) p.release();
   }
 }
 
-async function writeParts(file: OpenFile, slices: readonly Buffer[], position: number): Promise<void> {
-  let rest: Buffer[] = [...slices];
+async function writeParts(file: OpenFile, slices: readonly Uint8Array[], position: number): Promise<void> {
+  let rest: Uint8Array[] = [...slices];
   let at = position;
   while (rest.length > 0) {
     const batch = rest.slice(0, 512); // IOV_MAX is 1024
@@ -239,9 +254,20 @@ async function writeParts(file: OpenFile, slices: readonly Buffer[], position: n
     });
     if (n === 0) throw Object.assign(new Error('ENOSPC: nothing could be written'), { code: 'ENOSPC' }) as FsError;
     at += n;
-    while (rest.length > 0 && n >= (rest[0] as Buffer).length) n -= (rest.shift() as Buffer).length;
-    if (n > 0) rest = [(rest[0] as Buffer).subarray(n), ...rest.slice(1)];
+    while (rest.length > 0 && n >= (rest[0] as Uint8Array).length) n -= (rest.shift() as Uint8Array).length;
+    if (n > 0) rest = [(rest[0] as Uint8Array).subarray(n), ...rest.slice(1)];
   }
+}
+
+/** Writes all of `bytes` on the thread pool; a short write is continued. @throws FsError */
+export function writePooled(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
+  return writeParts(file, [bytes], position);
+}
+
+export function openFile(fs: FileSystem, path: string, mode: OpenMode): Promise<OpenFile> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, mode, (error, file) => (file === undefined ? reject(error) : resolve(file)));
+  });
 }
 
 export function datasync(file: OpenFile): Promise<void> {

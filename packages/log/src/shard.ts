@@ -20,7 +20,7 @@ import { EntryFlag, EntryKind, writeEntry } from './frame.ts';
 import type { LogFormat } from './format.ts';
 import type { FileSystem, FsError, OpenFile } from './fs.ts';
 import { type Durability, type EpochStart, Log, type LogId, type LogOptions, Segment } from './log.ts';
-import { datasync, flush, flushSync, SegmentFiles, unlink } from './segment-files.ts';
+import { datasync, flush, flushSync, openFile, SegmentFiles, syncDir, unlink, writePooled } from './segment-files.ts';
 import { indexFileName } from './index-file.ts';
 import { SlabPool } from './slab.ts';
 import { TailCache } from './tail-cache.ts';
@@ -233,6 +233,7 @@ interface StableReach {
 }
 
 const POOL_WRITE_BYTES = 512 * 1024;
+const RESERVE_WRITE_BYTES = 64 * 1024;
 const SPACE_CHECK_MS = 500;
 const SPACE_RETRY_MS = 1000;
 
@@ -273,9 +274,13 @@ export class Shard {
   /** @internal */ readonly observer: LogObserver | undefined;
   /** @internal */ readonly checkpointer: Checkpointer;
   private readonly onFailure: ((error: HadronError) => void) | undefined;
-  private readonly random: Random;
+  /** @internal */ readonly random: Random;
   /** Called after high watermarks moved, once for all of a commit: the place to answer long polls. */
   onSettled: (() => void) | undefined;
+  /** Told when a log begins a segment. */
+  readonly onRoll = new Set<(log: Log) => void>();
+  /** Told when a checkpoint is durable. */
+  readonly onCheckpoint = new Set<() => void>();
   private failure: HadronError | undefined;
   private closed = false;
   private refusal: HadronError | undefined;
@@ -300,6 +305,11 @@ export class Shard {
   private readonly wantFlush: Log[] = [];
   /** @internal */ readonly snapshots = new Map<LogId, SnapshotState>();
   private flushes = 0;
+  /** Work under way that changes files, and who waits for the end of it. */
+  private flights = 0;
+  private landings: (() => void)[] = [];
+  private closing = false;
+  private opened = false;
 
   /**
    * Opens the shard in `directory`, recovering what is there, ready to append.
@@ -308,7 +318,15 @@ export class Shard {
   static async open(options: ShardOptions): Promise<Shard> {
     const settings = { ...defaultShardSettings, ...options.settings };
     const shard = new Shard(options, settings);
-    await recover(shard, options);
+    try {
+      await recover(shard, options);
+    } catch (error) {
+      await shard.landed();
+      shard.abandon();
+      throw error;
+    }
+    shard.opened = true;
+    void shard.flight(() => shard.keepReserve());
     return shard;
   }
 
@@ -390,13 +408,10 @@ export class Shard {
    */
   append(log: Log, bytes: Buffer, at: number, length: number, extent: number, maxTimestamp: number): number {
     this.guard(true);
+    assert(!log.removed && extent > 0 && length > 0, 'an append carries something, to a log that is there');
     const os = log.durability === 'os';
     const direct = this.goesDirect(log, length);
-    try {
-      this.commit.begin(1, direct ? 0 : length);
-    } catch (error) {
-      throw this.fail(error as FsError);
-    }
+    this.begin(1, direct ? 0 : length);
     this.stageAppend(log, bytes, at, length, extent, maxTimestamp, direct, os);
     const lsn = this.commit.end(this.syncedLsn);
     log.lastLsn = lsn;
@@ -437,7 +452,9 @@ export class Shard {
     // Judged for the whole set, before anything is staged.
     const direct: boolean[] = [];
     for (const e of entries) {
+      assert(!e.log.removed, `${e.log.name} was not removed before this set`);
       if (e.kind === 'append') {
+        assert(e.extent > 0 && e.length > 0, `an append to ${e.log.name} carries something`);
         const d = this.goesDirect(e.log, e.length);
         direct.push(d);
         if (!d) body += e.length;
@@ -448,12 +465,9 @@ export class Shard {
         if (e.kind === 'create') body += Buffer.byteLength(e.log.name);
       }
     }
+    assert(entries.length > 0, 'a set is not empty');
     if (entries.length > 1) strict = true;
-    try {
-      this.commit.begin(entries.length, body);
-    } catch (error) {
-      throw this.fail(error as FsError);
-    }
+    this.begin(entries.length, body);
     for (let i = 0; i < entries.length; i++) {
       const e = entries[i] as SetEntry;
       if (e.kind === 'append') {
@@ -472,8 +486,10 @@ export class Shard {
       } else if (e.kind === 'durability') this.syncToo(log);
       if (e.kind === 'remove')
         this.when(lsn, 'fsync', { committed: () => this.finishRemove(log), failed: () => undefined });
-      if (e.kind === 'trim')
-        this.when(lsn, 'fsync', { committed: () => this.finishTrim(log), failed: () => undefined });
+      if (e.kind === 'trim') {
+        const { position } = e;
+        this.when(lsn, 'fsync', { committed: () => this.finishTrim(log, position), failed: () => undefined });
+      }
     }
     if (strict) this.needSync = true;
     else this.stagedOs = true;
@@ -528,14 +544,10 @@ export class Shard {
       });
   }
 
-  /** @internal a frame that only carries the durable LSN */
-  mark(): void {
-    try {
-      this.commit.begin(1, 0);
-    } catch (error) {
-      throw this.fail(error as FsError);
-    }
-    writeEntry(this.commit.buffer, this.commit.nextEntry(), EntryKind.mark, 0, 0, 0, 0, 0, 0, 0, 0);
+  /** @internal a frame without content: it carries the durable LSN, or says that nothing follows */
+  mark(kind: typeof EntryKind.mark | typeof EntryKind.cleanStop): void {
+    this.begin(1, 0);
+    writeEntry(this.commit.buffer, this.commit.nextEntry(), kind, 0, 0, 0, 0, 0, 0, 0, 0);
     this.commit.end(this.syncedLsn);
     this.needSync = true;
     this.schedule();
@@ -551,20 +563,18 @@ export class Shard {
    * @throws nothing: a failing disk is logged, and the next start recovers
    */
   async close(): Promise<void> {
-    if (this.closed) return;
+    if (this.closed || this.closing) return;
+    this.closing = true;
     if (this.failure === undefined) {
       try {
         await this.checkpointer.idle();
-        this.commit.begin(1, 0);
-        writeEntry(this.commit.buffer, this.commit.nextEntry(), EntryKind.cleanStop, 0, 0, 0, 0, 0, 0, 0, 0);
-        this.commit.end(this.syncedLsn);
-        this.needSync = true;
-        this.schedule();
+        this.mark(EntryKind.cleanStop);
         await this.barrier();
       } catch (error) {
         this.logger.error({ err: String(error) }, 'the last sync failed; the next start recovers');
       }
     }
+    await this.landed();
     this.abandon();
   }
 
@@ -573,6 +583,7 @@ export class Shard {
     if (this.closed) return;
     this.closed = true;
     this.spaceTimer?.cancel();
+    this.checkpointer.stop();
     this.failure ??= new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back');
     this.writeWaits.fail(this.failure);
     this.syncWaits.fail(this.failure);
@@ -583,6 +594,33 @@ export class Shard {
 
   get isClosed(): boolean {
     return this.closed;
+  }
+
+  /** Begins a frame. @throws HadronError STORAGE_FAILED when the disk refuses a new commit file: the shard is over */
+  private begin(entries: number, bodyBytes: number): void {
+    try {
+      this.commit.begin(entries, bodyBytes);
+    } catch (error) {
+      throw (error as FsError).code === undefined ? error : this.fail(error as FsError);
+    }
+  }
+
+  /** @internal Work that changes files goes through here, so that a successor opens the folder only when it has ended. */
+  async flight<T>(work: () => Promise<T>): Promise<T> {
+    this.flights++;
+    try {
+      return await work();
+    } finally {
+      if (--this.flights === 0) for (const landed of this.landings.splice(0)) landed();
+    }
+  }
+
+  /** Resolves when no work that changes files is under way. */
+  private landed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.flights === 0) resolve();
+      else this.landings.push(resolve);
+    });
   }
 
   private guard(data: boolean): void {
@@ -604,12 +642,15 @@ export class Shard {
     direct: boolean,
     os: boolean,
   ): void {
-    assert(!log.removed && extent > 0 && length > 0, `an append to ${log.name} carries something`);
     const position = log.nextPosition;
     let segment = log.segments.length === 0 ? undefined : (log.segments[log.segments.length - 1] as Segment);
     let flags = os ? EntryFlag.os : 0;
     if (segment === undefined || this.mustRoll(log, segment, length)) {
       segment = this.rollSegment(log);
+      flags |= EntryFlag.roll;
+    } else if (segment.bytes === 0) {
+      // Begun by seal(): recovery learns of it with its first bytes.
+      segment.createdMs = this.clock.wallMs();
       flags |= EntryFlag.roll;
     }
     const chunk = this.tail.room(log, length, (flags & EntryFlag.roll) !== 0);
@@ -685,7 +726,6 @@ export class Shard {
       case 'trim':
         assert(e.position <= log.visiblePosition, 'only visible positions are trimmed');
         writeEntry(b, at, EntryKind.trim, 0, 0, log.id, e.position, 0, 0, 0, 0);
-        if (e.position > log.startPosition) log.startPosition = e.position;
         break;
       case 'epoch':
         assert(e.epoch > log.epoch, 'leader epochs only grow');
@@ -704,7 +744,8 @@ export class Shard {
     return (
       segment.bytes + length > log.options.segmentBytes ||
       this.clock.wallMs() - segment.createdMs >= log.options.segmentMs ||
-      log.rollNext
+      log.rollNext ||
+      segment.version > 0 // compacted, and last since a restart
     );
   }
 
@@ -713,7 +754,13 @@ export class Shard {
     const segment = new Segment(log.nextPosition, log.nextByte, this.clock.wallMs());
     log.segments.push(segment);
     log.rollNext = false;
+    for (const fn of this.onRoll) fn(log);
     return segment;
+  }
+
+  /** Ends the active segment now, so that it may be trimmed or compacted though nobody appends. */
+  seal(log: Log): void {
+    if (!log.removed && (log.segments.at(-1)?.bytes ?? 0) > 0) this.rollSegment(log);
   }
 
   // --------------------------------------------------------------------------------------------------- write and sync
@@ -774,6 +821,18 @@ export class Shard {
       return;
     }
     this.writing = true;
+    void this.flight(() => this.flushDirects(directs)).then(
+      () => {
+        this.writing = false;
+        this.afterWrite(lsn, frames, logs, directs);
+        this.pump();
+      },
+      (error: unknown) => void this.fail(error as FsError),
+    );
+  }
+
+  /** @throws FsError when all have ended and one has failed */
+  private async flushDirects(directs: readonly Reach[]): Promise<void> {
     const flushes = directs.map(async ({ log, byte, position }) => {
       if (log.removed) return;
       log.flushing = true;
@@ -783,14 +842,7 @@ export class Shard {
         log.flushing = false;
       }
     });
-    void Promise.all(flushes).then(
-      () => {
-        this.writing = false;
-        this.afterWrite(lsn, frames, logs, directs);
-        this.pump();
-      },
-      (error: unknown) => void this.fail(error as FsError),
-    );
+    for (const end of await Promise.allSettled(flushes)) if (end.status === 'rejected') throw end.reason;
   }
 
   private afterWrite(lsn: number, frames: number, logs: readonly Log[], directs: readonly Reach[]): void {
@@ -806,12 +858,15 @@ export class Shard {
       }
       if (log.durability === 'os' && log.strictLsn <= this.syncedLsn && log.writtenPosition > log.visiblePosition) {
         this.show(log, log.writtenPosition, log.writtenByte);
+        log.onAdvance?.(log);
       }
     }
     if (this.sabotage.ackBeforeSync === true) this.settle(lsn, this.takeWritten());
     this.writeWaits.release(lsn);
     this.onSettled?.();
     this.checkSpace();
+    // Where nobody waits for a sync, nobody else would look after memory and commit log.
+    if (!this.needSync && !this.syncing) this.keepHouse();
   }
 
   /** The next sync covers the segments of this log as well. */
@@ -882,9 +937,10 @@ export class Shard {
       this.stats.syncedFrames += frames;
       this.stats.onSync?.(this.clock.monotonicMs() - startedMs);
       for (const s of stable) markStable(s);
+      this.commit.synced();
       this.settle(lsn, reach);
       this.pump();
-      this.afterSync();
+      this.keepHouse();
     };
     if (this.sabotage.skipDirectorySync !== true) {
       if (this.commit.directoryUnsynced) {
@@ -892,10 +948,13 @@ export class Shard {
         this.commit.directoryUnsynced = false;
         this.fs.syncDir(`${this.directory}/commit`, done);
       }
-      if (release.length > 0 && this.files.directoryUnsynced) {
+      const { created } = this.files;
+      if (release.length > 0 && created !== this.files.createdDurable) {
         pending++;
-        this.files.directoryUnsynced = false;
-        this.fs.syncDir(this.files.directory, done);
+        this.fs.syncDir(this.files.directory, (error) => {
+          if (error === undefined) this.files.entriesDurable(created);
+          done(error);
+        });
       }
     }
     for (const f of files) {
@@ -911,14 +970,15 @@ export class Shard {
   /** Frames up to `lsn` are durable: high watermarks first, then the answers. */
   private settle(lsn: number, reach: readonly Reach[]): void {
     if (lsn > this.syncedLsn) this.syncedLsn = lsn;
-    for (const r of reach) {
-      const log = r.log;
-      if (log.removed || r.position <= log.durablePosition) continue;
-      assert(r.position <= log.nextPosition, 'durable ≤ next');
-      log.durablePosition = r.position;
-      log.durableByte = r.byte;
-      if (r.position > log.visiblePosition) this.show(log, r.position, r.byte);
+    // All logs of a set move before anybody is told of one (G4).
+    for (const { log, position, byte } of reach) {
+      if (log.removed || position <= log.durablePosition) continue;
+      assert(position <= log.nextPosition, 'durable ≤ next');
+      log.durablePosition = position;
+      log.durableByte = byte;
+      if (position > log.visiblePosition) this.show(log, position, byte);
     }
+    for (const { log } of reach) log.onAdvance?.(log);
     this.writeWaits.release(Math.min(lsn, this.writtenLsn));
     this.syncWaits.release(lsn);
     this.onSettled?.();
@@ -928,13 +988,14 @@ export class Shard {
     assert(position >= log.visiblePosition && position <= log.nextPosition, 'the high watermark never regresses');
     log.visiblePosition = position;
     log.visibleByte = byte;
-    log.onAdvance?.(log);
   }
 
-  private afterSync(): void {
-    this.tail.shrink((log) => this.flushSoon(log));
+  private readonly flushForRoom = (log: Log): void => this.flushSoon(log);
+
+  private keepHouse(): void {
+    this.tail.shrink(this.flushForRoom);
     const outstanding = this.commit.outstandingBytes + this.directOutstandingBytes;
-    if (outstanding >= this.settings.checkpointAtBytes) this.checkpointer.start();
+    if (outstanding >= this.settings.checkpointAtBytes && !this.closing) this.checkpointer.start();
     this.relieve();
   }
 
@@ -948,9 +1009,9 @@ export class Shard {
 
   // --------------------------------------------------------------------------------------------------------- segments
 
-  /** Writes durable tail bytes to the segment in the background, so that the cache may let them go. */
+  /** Writes visible tail bytes to the segment in the background, so that the cache may let them go. */
   private flushSoon(log: Log): void {
-    if (log.flushing || log.wantsFlush || log.removed || log.durableByte <= log.flushedByte) return;
+    if (log.flushing || log.wantsFlush || log.removed || log.visibleByte <= log.flushedByte || this.closing) return;
     log.wantsFlush = true;
     this.wantFlush.push(log);
     this.flushNext();
@@ -962,7 +1023,7 @@ export class Shard {
       log.wantsFlush = false;
       if (log.flushing || log.removed || log.stagedDirect) continue;
       this.flushes++;
-      void this.flushDurable(log)
+      void this.flight(() => this.flushVisible(log))
         .catch((error: unknown) => {
           this.logger.warn(
             { log: log.name, err: String(error) },
@@ -972,20 +1033,20 @@ export class Shard {
         .finally(() => {
           this.flushes--;
           if (this.failure !== undefined || this.closed) return;
-          this.tail.shrink((l) => this.flushSoon(l));
+          this.tail.shrink(this.flushForRoom);
           this.relieve();
           this.flushNext();
         });
     }
   }
 
-  /** @internal Brings the segment files up to the durable end. Not synced. @throws FsError */
-  async flushDurable(log: Log): Promise<void> {
+  /** @internal Brings the segment files up to the visible end. Not synced. @throws FsError */
+  async flushVisible(log: Log): Promise<void> {
     while (log.flushing) await new Promise<void>((resolve) => this.clock.defer(resolve));
-    if (log.removed || log.durableByte <= log.flushedByte || this.failure !== undefined) return;
+    if (log.removed || log.visibleByte <= log.flushedByte || this.failure !== undefined) return;
     log.flushing = true;
     try {
-      await flush(this.files, log, log.durableByte, log.durablePosition);
+      await flush(this.files, log, log.visibleByte, log.visiblePosition);
     } finally {
       log.flushing = false;
       this.schedule();
@@ -1002,15 +1063,38 @@ export class Shard {
       }
     }
     for (const { segment } of reach.segments) {
-      if (log.removed) return;
-      const opened = await this.files.acquire(log, segment);
+      // Trimmed and removed logs take their files with them, at any moment.
+      const isGone = (): boolean => log.removed || !log.segments.includes(segment);
+      if (isGone()) continue;
+      const opened = await this.files.acquire(log, segment).catch((error: unknown) => {
+        if ((error as FsError).code === 'ENOENT' && isGone()) return undefined;
+        throw error;
+      });
+      if (opened === undefined) continue;
       try {
-        await datasync(opened.file);
+        await this.mustSync(datasync(opened.file));
       } finally {
         this.files.done(opened);
       }
     }
     markStable(reach);
+  }
+
+  /** @internal A failed sync ends the shard (G8). @throws HadronError STORAGE_FAILED */
+  async mustSync(sync: Promise<void>): Promise<void> {
+    try {
+      await sync;
+    } catch (error) {
+      throw this.fail(error as FsError);
+    }
+  }
+
+  /** @internal Makes the entries of segment files durable that were made before this call. */
+  async syncSegmentsDirectory(): Promise<void> {
+    const { created } = this.files;
+    if (created === this.files.createdDurable || this.sabotage.skipDirectorySync === true) return;
+    await this.mustSync(syncDir(this.fs, this.files.directory));
+    this.files.entriesDurable(created);
   }
 
   /** The removal is durable: memory, descriptors and files go (log.md G9, G14). Waiting readers are told. */
@@ -1021,18 +1105,29 @@ export class Shard {
     this.dropSegments(log, log.segments.splice(0));
   }
 
-  /** The new start is durable: whole segments below it go, oldest first (G14). */
-  private finishTrim(log: Log): void {
-    if (log.removed || this.closed || this.failure !== undefined) return;
-    let n = 0;
-    while (n < log.segments.length - 1 && (log.segments[n] as Segment).end <= log.startPosition) n++;
+  /** The new start is durable: readers see it, and what lies below may go. */
+  private finishTrim(log: Log, position: number): void {
+    if (log.removed || position <= log.startPosition) return;
+    log.startPosition = position;
     const last = log.segments.at(-1);
     if (last !== undefined && last.bytes > 0 && log.startPosition === log.nextPosition) log.rollNext = true;
     while (log.epochs.length > 1 && (log.epochs[1] as EpochStart).start <= log.startPosition) log.epochs.shift();
     log.fences = log.fences.filter((f) => f.to > log.startPosition);
+    this.dropTrimmed(log);
+  }
+
+  /**
+   * @internal Whole segments below the log's start go, oldest first (G14). Those that the checkpoint does not hold yet
+   * wait for it: recovery replays their frames, and producer state needs the bytes. Unless the disk is full.
+   */
+  dropTrimmed(log: Log): void {
+    if (log.removed || this.closed || this.failure !== undefined) return;
+    const limit = this.refusal === undefined ? Math.min(log.startPosition, log.checkpointedPosition) : log.startPosition;
+    let n = 0;
+    while (n < log.segments.length - 1 && (log.segments[n] as Segment).end <= limit) n++;
     if (n === 0) return;
     if (log.flushing) {
-      this.clock.defer(() => this.finishTrim(log));
+      this.clock.defer(() => this.dropTrimmed(log));
       return;
     }
     const gone = log.segments.splice(0, n);
@@ -1052,7 +1147,8 @@ export class Shard {
 
   /** @internal Closes and unlinks files in the background, one after the other. A failure leaves a file that the next start removes. */
   dropSegments(log: Log, segments: readonly Segment[]): void {
-    void (async () => {
+    if (segments.length === 0) return;
+    void this.flight(async () => {
       for (const s of segments) {
         while (log.flushing) await new Promise<void>((resolve) => this.clock.defer(resolve));
         if (!s.exists || this.closed || this.failure !== undefined) continue;
@@ -1061,7 +1157,7 @@ export class Shard {
         await unlink(this.fs, path);
         await unlink(this.fs, indexFileName(path));
       }
-    })().catch((error: unknown) =>
+    }).catch((error: unknown) =>
       this.logger.warn({ log: log.name, err: String(error) }, 'a segment file could not be removed'),
     );
   }
@@ -1084,39 +1180,80 @@ export class Shard {
     );
     this.writeWaits.fail(error);
     this.syncWaits.fail(error);
+    this.checkpointer.stop();
     this.clock.defer(() => {
       this.relieve();
-      if (!this.closed) this.onFailure?.(error);
+      // The successor must find files that nobody writes any more.
+      void this.landed().then(() => {
+        if (!this.closed && this.opened) this.onFailure?.(error);
+      });
     });
     return error;
   }
 
-  /** @internal looks at the free space, at most twice a second, while something is written */
-  checkSpace(now: number = this.clock.monotonicMs()): void {
-    if (now - this.lastSpaceCheck < SPACE_CHECK_MS || this.settings.minFreeBytes === 0) return;
-    this.lastSpaceCheck = now;
-    this.fs.space(this.directory, (error, free, total) => {
-      if (this.failure !== undefined || this.closed || error !== undefined) return;
-      const least = Math.min(this.settings.minFreeBytes, Math.floor(total / 100));
-      if (free < least) {
-        if (this.refusal === undefined) {
-          this.logger.error(
-            { freeBytes: free, minFreeBytes: least },
-            'the disk is nearly full: producing is refused, reading and deleting go on',
-          );
-        }
-        this.refusal = new HadronError(
-          'STORAGE_FULL',
-          `only ${free} bytes are free on the disk, ${least} must be; delete topics or records, or make room`,
-        );
-        this.spaceTimer?.cancel();
-        this.spaceTimer = this.clock.setTimer(SPACE_RETRY_MS, () => this.checkSpace(Number.POSITIVE_INFINITY));
-        this.lastSpaceCheck = Number.NEGATIVE_INFINITY;
-      } else if (this.refusal !== undefined) {
-        this.refusal = undefined;
-        this.logger.info({ freeBytes: free }, 'the disk has room again: producing is accepted');
+  /** Looks at the free space, at most twice a second, while something is written. */
+  private checkSpace(): void {
+    if (this.clock.monotonicMs() - this.lastSpaceCheck >= SPACE_CHECK_MS) void this.measureSpace();
+  }
+
+  /** @internal */
+  measureSpace(): Promise<void> {
+    this.lastSpaceCheck = this.clock.monotonicMs();
+    return new Promise((resolve) => {
+      if (this.settings.minFreeBytes === 0) {
+        resolve();
+        return;
       }
+      this.fs.space(this.directory, (error, free, total) => {
+        if (error === undefined && this.failure === undefined && !this.closed) this.judgeSpace(free, total);
+        resolve();
+      });
     });
+  }
+
+  private judgeSpace(free: number, total: number): void {
+    const least = Math.min(this.settings.minFreeBytes, Math.floor(total / 100));
+    if (free >= least) {
+      if (this.refusal === undefined) return;
+      this.refusal = undefined;
+      this.commit.useReserve = false;
+      this.logger.info({ freeBytes: free }, 'the disk has room again: producing is accepted');
+      return;
+    }
+    if (this.refusal === undefined) {
+      this.logger.error(
+        { freeBytes: free, minFreeBytes: least },
+        'the disk is nearly full: producing is refused, reading and deleting go on',
+      );
+    }
+    this.refusal = new HadronError(
+      'STORAGE_FULL',
+      `only ${free} bytes are free on the disk, ${least} must be; delete topics or records, or make room`,
+    );
+    this.commit.useReserve = true;
+    for (const log of this.logs.values()) this.dropTrimmed(log);
+    this.spaceTimer?.cancel();
+    this.spaceTimer = this.clock.setTimer(SPACE_RETRY_MS, () => void this.measureSpace());
+  }
+
+  /** @internal Keeps one commit file that has been written once and holds nothing, for what frees space on a full disk (G16). */
+  async keepReserve(): Promise<void> {
+    if (this.commit.hasSpare || this.refusing !== undefined || this.closing) return;
+    const { slot, path, bytes } = this.commit.takeSlot();
+    let file: OpenFile | undefined;
+    try {
+      file = await openFile(this.fs, path, 'create');
+      const zeros = Buffer.alloc(Math.min(bytes, RESERVE_WRITE_BYTES));
+      for (let at = 0; at < bytes; at += zeros.length) await writePooled(file, zeros, at);
+      await datasync(file);
+      await syncDir(this.fs, `${this.directory}/commit`);
+      if (this.closed) file.closeSync();
+      else this.commit.addSpare(slot, file);
+    } catch (error) {
+      file?.closeSync();
+      this.logger.debug({ err: String(error) }, 'no room for a reserve commit file; it is tried again after a checkpoint');
+      if (file !== undefined && this.failure === undefined) await unlink(this.fs, path).catch(() => undefined);
+    }
   }
 }
 

@@ -11,6 +11,7 @@ import type { SlabPool } from './slab.ts';
 const MARK_EVERY_BYTES = 8192;
 const CHUNK_MIN_BYTES = 1024;
 const CHUNK_MAX_BYTES = 1024 * 1024;
+const SHRINK_LOOKS = 256;
 
 export class TailCache {
   /** Bytes of memory in chunks (allocated, not used). */
@@ -18,8 +19,10 @@ export class TailCache {
   budgetBytes: number;
   private readonly pool: SlabPool;
   /** Chunks by age, with their logs; a ring would save the odd slice, an array with a head is enough. */
-  private readonly ages: { log: Log; chunk: TailChunk }[] = [];
+  private ages: { log: Log; chunk: TailChunk }[] = [];
   private head = 0;
+  /** Chunks in memory. */
+  private chunks = 0;
 
   constructor(pool: SlabPool, budgetBytes: number) {
     this.pool = pool;
@@ -39,9 +42,12 @@ export class TailCache {
       used: 0,
       marks: undefined,
       lastMark: 0,
+      dropped: false,
     };
     this.bytes += piece.size;
+    this.chunks++;
     log.chunks.push(chunk);
+    if (this.ages.length > 1024 && this.ages.length > 2 * this.chunks) this.forgetDropped();
     this.ages.push({ log, chunk });
     return chunk;
   }
@@ -58,7 +64,8 @@ export class TailCache {
 
   /** Brings memory below the budget as far as flushed bytes allow. `wantFlush` gets logs whose oldest bytes block. */
   shrink(wantFlush: (log: Log) => void): void {
-    let looked = this.ages.length - this.head;
+    // Called after every sync: where many logs block, the rest is looked at next time.
+    let looked = Math.min(this.ages.length - this.head, SHRINK_LOOKS);
     while (this.bytes > this.budgetBytes && looked-- > 0) {
       const age = this.ages[this.head++] as { log: Log; chunk: TailChunk };
       if (this.head > 1024 && this.head * 2 > this.ages.length) {
@@ -66,11 +73,8 @@ export class TailCache {
         this.head = 0;
       }
       const { log, chunk } = age;
-      if (log.chunks[0] !== chunk) {
-        if (log.chunks.includes(chunk)) this.ages.push(age);
-        continue;
-      }
-      if (chunk.startByte + chunk.used > log.flushedByte) {
+      if (chunk.dropped) continue;
+      if (log.chunks[0] !== chunk || chunk.startByte + chunk.used > log.flushedByte) {
         wantFlush(log);
         this.ages.push(age);
         continue;
@@ -92,9 +96,16 @@ export class TailCache {
     while (log.chunks.length > 0) this.dropFirst(log);
   }
 
+  private forgetDropped(): void {
+    this.ages = this.ages.slice(this.head).filter((age) => !age.chunk.dropped);
+    this.head = 0;
+  }
+
   private dropFirst(log: Log): void {
     const chunk = log.chunks.shift() as TailChunk;
     this.bytes -= chunk.piece.size;
+    this.chunks--;
+    chunk.dropped = true;
     chunk.piece.release();
   }
 }
