@@ -79,7 +79,8 @@ export function decodeIndex(
     for (let e = at + 8; e < end; e += ENTRY) {
       const position = readI64(b, e);
       const byte = readI64(b, e + 8);
-      if (byte <= lastByte || position <= lastPosition || byte >= limitBytes) return { index: new SparseIndex(), goodBytes: 0, life: 0 };
+      if (byte <= lastByte || position <= lastPosition || byte >= limitBytes)
+        return { index: new SparseIndex(), goodBytes: 0, life: 0 };
       index.add(position, byte, readI64(b, e + 16));
       lastByte = byte;
       lastPosition = position;

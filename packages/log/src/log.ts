@@ -88,8 +88,8 @@ export class SparseIndex {
     return this.maxTimestamps[i] as number;
   }
 
-  /** Byte at or before the unit that holds `position`. */
-  byteFor(position: number): number {
+  /** The last entry at or before `position`, or -1. */
+  entryFor(position: number): number {
     let lo = 0;
     let hi = this.count;
     while (lo < hi) {
@@ -97,7 +97,13 @@ export class SparseIndex {
       if ((this.positions[mid] as number) <= position) lo = mid + 1;
       else hi = mid;
     }
-    return lo === 0 ? 0 : (this.bytes[lo - 1] as number);
+    return lo - 1;
+  }
+
+  /** Byte at or before the unit that holds `position`. */
+  byteFor(position: number): number {
+    const i = this.entryFor(position);
+    return i === -1 ? 0 : (this.bytes[i] as number);
   }
 
   /** Byte before which every timestamp is smaller than `timestamp`. */
@@ -110,17 +116,6 @@ export class SparseIndex {
       else hi = mid;
     }
     return lo === 0 ? 0 : (this.bytes[lo - 1] as number);
-  }
-
-  /** Byte of the first entry behind `byte`, or undefined. */
-  byteAfter(byte: number): number | undefined {
-    for (let i = 0; i < this.count; i++) if ((this.bytes[i] as number) > byte) return this.bytes[i];
-    return undefined;
-  }
-
-  /** Forgets entries at or behind `byte`. */
-  cut(byte: number): void {
-    while (this.count > 0 && (this.bytes[this.count - 1] as number) >= byte) this.count--;
   }
 }
 

@@ -10,8 +10,9 @@
 import { assert, HadronError } from '@hadron/base';
 import { newUnit, type Unit } from './format.ts';
 import { decodeIndex, indexFileName } from './index-file.ts';
+import type { FsError } from './fs.ts';
 import type { Log, Segment, SparseIndex, TailChunk } from './log.ts';
-import { readAt } from './segment-files.ts';
+import { openFile, readAt } from './segment-files.ts';
 import type { Shard } from './shard.ts';
 import type { Piece } from './slab.ts';
 import { chunkAt } from './tail-cache.ts';
@@ -28,9 +29,9 @@ export class ReadResult {
     this.nextPosition = nextPosition;
   }
 
-  /** @internal */
-  add(piece: Piece, from: number, to: number, owned: boolean): void {
-    if (!owned) piece.hold();
+  /** @internal holds the piece */
+  add(piece: Piece, from: number, to: number): void {
+    piece.hold();
     this.pieces ??= [];
     this.pieces.push(piece);
     this.parts.push(piece.buffer.subarray(from, to));
@@ -56,6 +57,7 @@ const unit: Unit = newUnit();
 const SCAN_WINDOW_BYTES = 64 * 1024;
 const FILE_READ_MAX_BYTES = 1024 * 1024;
 const INDEXES_KEPT = 256;
+const INDEX_FILE_MAX_BYTES = 64 * 1024 * 1024;
 
 /**
  * Reads from memory. @returns undefined when the position lies before the tail: ask {@link readFile}
@@ -80,7 +82,7 @@ export function readTail(shard: Shard, log: Log, position: number, options: Read
   if (end - start > options.maxBytes) {
     const cut = boundary(log, start, start + options.maxBytes, position, options.atLeastOne);
     end = cut.byte;
-    next = cut.position;
+    next = Math.max(position, cut.position);
   }
   shard.stats.tailReads++;
   const result = new ReadResult(next);
@@ -88,7 +90,7 @@ export function readTail(shard: Shard, log: Log, position: number, options: Read
   while (at < end) {
     const from = at - chunk.startByte;
     const to = Math.min(chunk.used, end - chunk.startByte);
-    result.add(chunk.piece, from, to, false);
+    result.add(chunk.piece, from, to);
     at = chunk.startByte + to;
     if (at < end) chunk = chunks[++c] as TailChunk;
   }
@@ -161,113 +163,220 @@ function boundary(
 
 /**
  * Reads from a segment file. May give nothing with a `nextPosition` further on (a gap that compaction left): ask again there.
- * @throws HadronError CORRUPT_DATA inside damaged positions, OFFSET_OUT_OF_RANGE when the position was trimmed meanwhile
+ * @throws HadronError CORRUPT_DATA inside damaged positions, OFFSET_OUT_OF_RANGE when the position was trimmed meanwhile,
+ *   STORAGE_FAILED when the disk cannot be read
  */
 export async function readFile(shard: Shard, log: Log, position: number, options: ReadOptions): Promise<ReadResult> {
-  const fence = log.fenceAt(position);
-  if (fence !== undefined) throw corrupt(log, fence.from, fence.to);
-  const segment = log.segmentFor(position);
-  if (segment === undefined || log.removed) {
-    throw new HadronError(
-      'OFFSET_OUT_OF_RANGE',
-      `${log.name} begins at ${log.startPosition}, ${position} is gone; read on from there`,
-    );
-  }
-  if (position >= segment.end) return new ReadResult(segment.end);
-  const limit = visibleBytes(log, segment);
-  const hint = segment.hintPosition === position ? segment.hintByte : -1;
-  const index = await loadIndex(shard, log, segment);
-  let byte = hint >= 0 ? hint : Math.max(index.byteFor(position), fencedTo(log, segment, position));
-  if (log.format.headerBytes === 0) byte = position - segment.base;
-  const slack = hint >= 0 || log.format.headerBytes === 0 ? 0 : shard.settings.indexIntervalBytes;
-  const cap = nextFence(log, position);
-  let want = Math.min(Math.max(options.maxBytes, log.format.headerBytes, 1) + slack, FILE_READ_MAX_BYTES, limit - byte);
   shard.stats.fileReads++;
   for (;;) {
-    if (byte >= limit) return new ReadResult(segment.end);
-    const piece = shard.pool.take(want);
-    let kept = false;
+    const fence = log.fenceAt(position);
+    if (fence !== undefined) throw corrupt(log, fence.from, fence.to);
+    const segment = log.segmentFor(position);
+    if (segment === undefined || log.removed || position < log.startPosition) {
+      throw new HadronError(
+        'OFFSET_OUT_OF_RANGE',
+        `${log.name} begins at ${log.startPosition}, ${position} is gone; read on from there`,
+      );
+    }
+    if (position >= segment.end) return new ReadResult(segment.end);
     try {
-      const n = await readSegment(shard, log, segment, piece.buffer.subarray(0, want), byte);
-      const b = piece.buffer;
-      if (log.format.headerBytes === 0) {
-        const result = new ReadResult(position + n);
-        result.add(piece, 0, n, true);
-        kept = true;
-        return result;
-      }
-      let at = 0;
-      let from = -1;
-      let next = position;
-      let expected = -1;
-      let needed = 0;
-      while (at < n) {
-        if (!log.format.scan(b, at, n, unit)) {
-          if (n - at >= log.format.headerBytes)
-            damaged(shard, log, segment, byte + at, expected === -1 ? position : expected, 'framing');
-          break;
-        }
-        const end = unit.position + unit.extent;
-        if (expected !== -1 && (segment.version === 0 ? unit.position !== expected : unit.position < expected)) {
-          damaged(shard, log, segment, byte + at, expected, 'order of offsets');
-          break;
-        }
-        if (end > segment.end) {
-          damaged(shard, log, segment, byte + at, expected === -1 ? position : expected, 'offset behind the end');
-          break;
-        }
-        if (at + unit.bytes > n) {
-          needed = unit.bytes;
-          break;
-        }
-        expected = end;
-        if (end <= position) {
-          at += unit.bytes;
-          continue;
-        }
-        if (unit.position >= cap) break;
-        if (from !== -1 && at + unit.bytes - from > options.maxBytes) break;
-        if (from === -1 && unit.bytes > options.maxBytes && !options.atLeastOne) break;
-        if (!log.format.intact(b, at, unit.bytes)) {
-          damaged(shard, log, segment, byte + at, unit.position, 'checksum', end, byte + at + unit.bytes);
-          break;
-        }
-        if (from === -1) from = at;
-        at += unit.bytes;
-        next = end;
-        if (at - from >= options.maxBytes) break;
-      }
-      if (from !== -1) {
-        segment.hintPosition = next;
-        segment.hintByte = byte + at;
-        const result = new ReadResult(next);
-        result.add(piece, from, at, true);
-        kept = true;
-        return result;
-      }
-      const now = log.fenceAt(position);
-      if (now !== undefined) throw corrupt(log, now.from, now.to);
-      if (needed > 0 && expected <= position && needed <= limit - byte - at) {
-        // The unit that holds the position is larger than what was read, or lies across its end.
-        if (unit.position + unit.extent > position && unit.bytes > options.maxBytes && !options.atLeastOne)
-          return new ReadResult(position);
-        byte += at;
-        want = Math.min(Math.max(needed, options.maxBytes), limit - byte);
-        if (want > FILE_READ_MAX_BYTES) want = Math.max(needed, FILE_READ_MAX_BYTES);
-        continue;
-      }
-      if (at > 0 && expected !== -1 && expected <= position) {
-        byte += at;
-        want = Math.min(FILE_READ_MAX_BYTES, limit - byte);
-        if (byte < limit && n > at && needed === 0) continue;
-        if (byte < limit) continue;
-        return new ReadResult(segment.end);
-      }
-      return new ReadResult(position);
-    } finally {
-      if (!kept) piece.release();
+      if (log.format.headerBytes === 0) return await readRaw(shard, log, segment, position, options);
+      return await readUnits(shard, log, segment, position, options);
+    } catch (error) {
+      // Trimmed or compacted while we read: the position is looked up again (G14).
+      if (shard.failed === undefined && !log.segments.includes(segment)) continue;
+      throw readError(shard, log, error);
     }
   }
+}
+
+/** Bytes without framing: as many as there are, up to a fence. */
+async function readRaw(
+  shard: Shard,
+  log: Log,
+  segment: Segment,
+  position: number,
+  options: ReadOptions,
+): Promise<ReadResult> {
+  const at = position - segment.base;
+  const end = Math.min(visibleBytes(log, segment), nextFence(log, position) - segment.base);
+  const want = Math.min(Math.max(options.maxBytes, options.atLeastOne ? 1 : 0), FILE_READ_MAX_BYTES, end - at);
+  const piece = shard.pool.take(want);
+  try {
+    const n = await readSegment(shard, log, segment, piece.buffer.subarray(0, want), at);
+    const result = new ReadResult(position + n);
+    result.add(piece, 0, n);
+    return result;
+  } finally {
+    piece.release();
+  }
+}
+
+/** Whole, checked units; the first of them is the first that ends behind `position`. */
+async function readUnits(
+  shard: Shard,
+  log: Log,
+  segment: Segment,
+  position: number,
+  options: ReadOptions,
+): Promise<ReadResult> {
+  const place = await placeBefore(shard, log, segment, position);
+  const cap = nextFence(log, position);
+  let want = Math.min(Math.max(options.maxBytes, log.format.headerBytes) + place.slackBytes, FILE_READ_MAX_BYTES);
+  for (;;) {
+    const limit = visibleBytes(log, segment);
+    if (place.byte >= limit) return new ReadResult(segment.end);
+    want = Math.min(want, limit - place.byte);
+    const piece = shard.pool.take(want);
+    try {
+      await readSegment(shard, log, segment, piece.buffer.subarray(0, want), place.byte);
+      const run = checkUnits(log, segment, piece.buffer, want, place.position, position, cap, options);
+      const d = run.damage;
+      if (d !== undefined) fenceDamage(shard, log, segment, place.byte + d.at, d);
+      if (run.to > run.from) {
+        segment.hintPosition = run.next;
+        segment.hintByte = place.byte + run.to;
+        const result = new ReadResult(run.next);
+        result.add(piece, run.from, run.to);
+        return result;
+      }
+      const fence = log.fenceAt(position);
+      if (fence !== undefined) throw corrupt(log, fence.from, fence.to);
+      if (run.ended) return new ReadResult(Math.max(position, run.next));
+      // All of it lies before the position, or the unit that holds the position is longer than what was read.
+      place.byte += run.to;
+      place.position = run.next;
+      if (run.needed > limit - place.byte) {
+        fenceDamage(shard, log, segment, place.byte, {
+          at: 0,
+          position: run.next,
+          what: 'a unit longer than its segment',
+        });
+        continue;
+      }
+      want = Math.max(run.needed, Math.min(Math.max(options.maxBytes, SCAN_WINDOW_BYTES), FILE_READ_MAX_BYTES));
+    } finally {
+      piece.release();
+    }
+  }
+}
+
+/** Damage found while units were checked. Without an end, nothing of the unit can be believed. */
+interface UnitDamage {
+  /** Byte in the buffer where it begins. */
+  readonly at: number;
+  readonly position: number;
+  readonly what: string;
+  readonly end?: { readonly position: number; readonly bytes: number };
+}
+
+interface CheckedRun {
+  /** The units to hand out: `[from, to)`. Where there are none, everything below `to` lies before the position. */
+  from: number;
+  to: number;
+  /** Position behind them. */
+  next: number;
+  /** Bytes of the next unit, which is not whole in the buffer; 0 when the buffer ended with a unit. */
+  needed: number;
+  /** No more bytes would change the result. */
+  ended: boolean;
+  damage: UnitDamage | undefined;
+}
+
+/**
+ * Walks the units in `b[0, n)`, the first of which begins at `expected` (-1: not known): framing and order of positions of
+ * each, the checksum of those that end behind `position`, up to `cap` and within the size asked for.
+ */
+function checkUnits(
+  log: Log,
+  segment: Segment,
+  b: Buffer,
+  n: number,
+  expected: number,
+  position: number,
+  cap: number,
+  options: ReadOptions,
+): CheckedRun {
+  const { format } = log;
+  const run: CheckedRun = { from: -1, to: 0, next: expected, needed: 0, ended: false, damage: undefined };
+  let at = 0;
+  while (at < n) {
+    if (n - at < format.headerBytes) {
+      run.needed = format.headerBytes;
+      break;
+    }
+    const damagedAt = Math.max(run.next, segment.base);
+    if (!format.scan(b, at, n, unit)) {
+      run.damage = { at, position: damagedAt, what: 'framing' };
+      break;
+    }
+    const end = unit.position + unit.extent;
+    const inOrder = run.next === -1 || (segment.version === 0 ? unit.position === run.next : unit.position >= run.next);
+    if (!inOrder || end > segment.end) {
+      run.damage = { at, position: damagedAt, what: 'order of positions' };
+      break;
+    }
+    if (end > position) {
+      const size = at + unit.bytes - (run.from === -1 ? at : run.from);
+      const fits = size <= options.maxBytes || (run.from === -1 && options.atLeastOne);
+      if (unit.position >= cap || !fits) {
+        if (unit.position >= cap) run.next = cap;
+        run.ended = true;
+        break;
+      }
+    }
+    if (at + unit.bytes > n) {
+      run.needed = unit.bytes;
+      break;
+    }
+    if (end > position) {
+      if (!format.intact(b, at, unit.bytes)) {
+        run.damage = { at, position: unit.position, what: 'checksum', end: { position: end, bytes: unit.bytes } };
+        run.ended = true;
+        break;
+      }
+      if (run.from === -1) run.from = at;
+    }
+    at += unit.bytes;
+    run.next = end;
+    run.to = at;
+  }
+  if (run.from === -1) run.from = run.to;
+  return run;
+}
+
+/** Where a walk to a position begins. */
+interface Place {
+  byte: number;
+  /** Position of the unit at the byte, -1 when it is not known. */
+  position: number;
+  /** Bytes that may lie between the byte and the position. */
+  readonly slackBytes: number;
+}
+
+async function placeBefore(shard: Shard, log: Log, segment: Segment, position: number): Promise<Place> {
+  if (segment.hintPosition === position) return { byte: segment.hintByte, position, slackBytes: 0 };
+  const index = await loadIndex(shard, log, segment);
+  const i = index.entryFor(position);
+  let byte = i === -1 ? 0 : index.byteAt(i);
+  // The first unit of a compacted segment may have any position from its base on.
+  let at = i === -1 ? (segment.version === 0 ? segment.base : -1) : index.positionAt(i);
+  for (const f of log.fences) {
+    if (f.segmentBase === segment.base && f.to <= position && f.toByte > byte) {
+      byte = f.toByte;
+      at = f.to;
+    }
+  }
+  return { byte, position: at, slackBytes: shard.settings.indexIntervalBytes };
+}
+
+/** What a reader gets for an error of the disk: it may try again; the shard goes on. */
+function readError(shard: Shard, log: Log, error: unknown): unknown {
+  if (shard.failed !== undefined) return shard.failed;
+  if (error instanceof HadronError || (error as FsError).code === undefined) return error;
+  return new HadronError('STORAGE_FAILED', `${log.name} could not be read (${(error as FsError).code}); try again`, {
+    cause: error,
+  });
 }
 
 /** Reads wherever the bytes are. The caller has checked the range. @throws as {@link readFile} */
@@ -284,91 +393,111 @@ export async function read(shard: Shard, log: Log, position: number, options: Re
 /**
  * The first unit at or behind `from` whose largest timestamp is at least `timestamp`, copied.
  * @returns undefined when there is none among the visible ones
+ * @throws as {@link readFile}
  */
 export async function findByTime(shard: Shard, log: Log, timestamp: number, from: number): Promise<Buffer | undefined> {
   for (const segment of [...log.segments]) {
     if (segment.end <= from || segment.maxTimestamp < timestamp) continue;
-    const index = await loadIndex(shard, log, segment);
-    const byte = Math.max(index.byteForTime(timestamp), index.byteFor(from));
-    const found = await scanSegment(
-      shard,
-      log,
-      segment,
-      byte,
-      (u) => u.position + u.extent > from && u.maxTimestamp >= timestamp,
-    );
-    if (found !== undefined) return found;
+    try {
+      const index = await loadIndex(shard, log, segment);
+      const start = Math.max(index.byteForTime(timestamp), index.byteFor(from));
+      const found = { byte: -1, bytes: 0, position: 0 };
+      await walkUnits(shard, log, segment, start, (u, byte) => {
+        if (u.position + u.extent <= from || u.maxTimestamp < timestamp || log.fenceAt(u.position) !== undefined)
+          return false;
+        found.byte = byte;
+        found.bytes = u.bytes;
+        found.position = u.position;
+        return true;
+      });
+      if (found.byte === -1) continue;
+      const whole = Buffer.allocUnsafe(found.bytes);
+      const n = await readSegment(shard, log, segment, whole, found.byte);
+      if (n === found.bytes && log.format.intact(whole, 0, n)) return whole;
+      throw corrupt(log, found.position, found.position + 1);
+    } catch (error) {
+      if (shard.failed === undefined && !log.segments.includes(segment)) continue;
+      throw readError(shard, log, error);
+    }
   }
   return undefined;
 }
 
-/** The first unit from `byte` on that `wanted` accepts, copied. Walks headers only, up to the visible end. */
-async function scanSegment(
+/**
+ * Walks the unit headers of a segment from `byte` up to the visible end, until `visit` answers true. Damage is jumped
+ * over where a fence tells how far it goes, else it ends the walk: a read of it will say so.
+ */
+async function walkUnits(
   shard: Shard,
   log: Log,
   segment: Segment,
   byte: number,
-  wanted: (u: Unit) => boolean,
-): Promise<Buffer | undefined> {
-  let at = byte;
+  visit: (u: Unit, byte: number) => boolean,
+): Promise<void> {
+  const { format } = log;
   const u = newUnit();
-  let window = SCAN_WINDOW_BYTES;
+  const window = Buffer.allocUnsafe(Math.min(SCAN_WINDOW_BYTES, Math.max(visibleBytes(log, segment) - byte, 0)));
+  let at = byte;
   for (;;) {
-    const limit = visibleBytes(log, segment);
-    if (at >= limit) return undefined;
-    const b = Buffer.allocUnsafe(Math.min(window, limit - at));
-    await readSegment(shard, log, segment, b, at);
+    const n = Math.min(window.length, visibleBytes(log, segment) - at);
+    if (n < format.headerBytes || n <= 0) return;
+    if ((await readSegment(shard, log, segment, window.subarray(0, n), at)) < n) return;
     let rel = 0;
-    while (rel < b.length && log.format.scan(b, rel, b.length, u)) {
-      if (u.position >= log.visiblePosition) return undefined;
-      if (wanted(u)) {
-        if (rel + u.bytes <= b.length) return b.subarray(rel, rel + u.bytes);
-        const whole = Buffer.allocUnsafe(u.bytes);
-        await readSegment(shard, log, segment, whole, at + rel);
-        return whole;
+    while (n - rel >= format.headerBytes && rel < n) {
+      const fence = log.fences.find(
+        (f) => f.segmentBase === segment.base && f.fromByte <= at + rel && at + rel < f.toByte,
+      );
+      if (fence !== undefined) {
+        rel = fence.toByte - at;
+        continue;
       }
+      if (!format.scan(window, rel, n, u) || u.bytes <= 0) return;
+      if (visit(u, at + rel)) return;
       rel += u.bytes;
-    }
-    if (rel === 0) {
-      if (b.length < window) return undefined; // damaged framing: a read of it will say so
-      window *= 2;
     }
     at += rel;
   }
 }
 
-/** Fills `into` from byte `at` of a segment, from the tail or the file. @returns the bytes read */
+/** Fills `into` from byte `at` of a segment, from the file or the tail. @returns the bytes read: all, unless the log was removed meanwhile */
 async function readSegment(shard: Shard, log: Log, segment: Segment, into: Buffer, at: number): Promise<number> {
   let done = 0;
-  if (at < segment.fileBytes) {
-    const opened = await shard.files.acquire(log, segment);
-    try {
-      const n = Math.min(into.length, segment.fileBytes - at);
-      while (done < n) {
-        const got = await readAt(opened.file, into.subarray(done, n), at + done);
-        if (got === 0) break;
-        done += got;
-      }
-      if (done < n) {
-        throw new HadronError(
-          'CORRUPT_DATA',
-          `the segment file of ${log.name} at ${segment.base} ends at byte ${at + done}, ${segment.fileBytes} were written; run "hadron log verify"`,
-        );
-      }
-    } finally {
-      shard.files.done(opened);
+  while (done < into.length) {
+    const from = at + done;
+    // Looked at in each round: while a read is under way, tail bytes may move to the file.
+    if (from < segment.fileBytes) done += await readOpened(shard, log, segment, into.subarray(done), from);
+    else {
+      const n = copyFromTail(log, segment, into, done, from);
+      if (n === 0) return done;
+      done += n;
     }
   }
-  while (done < into.length) {
-    const byte = segment.startByte + at + done;
-    const chunk = log.chunks[chunkAt(log, byte)];
-    if (chunk === undefined || byte >= chunk.startByte + chunk.used) break;
-    const rel = byte - chunk.startByte;
-    const n = Math.min(into.length - done, chunk.used - rel);
-    chunk.piece.buffer.copy(into, done, rel, rel + n);
-    done += n;
-  }
   return done;
+}
+
+async function readOpened(shard: Shard, log: Log, segment: Segment, into: Buffer, from: number): Promise<number> {
+  const want = Math.min(into.length, segment.fileBytes - from);
+  const opened = await shard.files.acquire(log, segment);
+  try {
+    const n = await readAt(opened.file, into.subarray(0, want), from);
+    if (n > 0) return n;
+    throw new HadronError(
+      'CORRUPT_DATA',
+      `the segment file of ${log.name} at ${segment.base} ends at byte ${from}, ${segment.fileBytes} were written; run "hadron log verify"`,
+    );
+  } finally {
+    shard.files.done(opened);
+  }
+}
+
+function copyFromTail(log: Log, segment: Segment, into: Buffer, to: number, from: number): number {
+  const byte = segment.startByte + from;
+  const chunk = log.chunks[chunkAt(log, byte)];
+  if (chunk === undefined || byte >= chunk.startByte + chunk.used) return 0;
+  const rel = byte - chunk.startByte;
+  const n = Math.min(into.length - to, chunk.used - rel);
+  chunk.piece.buffer.copy(into, to, rel, rel + n);
+  return n;
 }
 
 /** Bytes of a segment that readers may see. */
@@ -381,40 +510,28 @@ function visibleBytes(log: Log, segment: Segment): number {
 export async function loadIndex(shard: Shard, log: Log, segment: Segment): Promise<SparseIndex> {
   if (segment.index !== undefined) return segment.index;
   const loaded = await readIndexFile(shard, log, segment);
-  const index = loaded.index;
+  const { index } = loaded;
   // Walk what the file does not cover.
-  const u = newUnit();
-  let at = index.count === 0 ? 0 : index.byteAt(index.count - 1);
+  const from = index.count === 0 ? 0 : index.byteAt(index.count - 1);
   let maxTimestamp = index.count === 0 ? -1 : index.maxTimestampAt(index.count - 1);
   let since = 0;
-  const end = Math.min(segment.bytes, visibleBytes(log, segment));
-  const b = Buffer.allocUnsafe(SCAN_WINDOW_BYTES);
-  while (at < end && log.format.headerBytes > 0) {
-    const n = await readSegment(shard, log, segment, b.subarray(0, Math.min(b.length, end - at)), at);
-    let rel = 0;
-    let big = 0;
-    while (rel < n && log.format.scan(b, rel, n, u)) {
+  if (log.format.headerBytes > 0) {
+    await walkUnits(shard, log, segment, from, (u, byte) => {
       if (since >= shard.settings.indexIntervalBytes) {
-        index.add(u.position, at + rel, maxTimestamp);
+        index.add(u.position, byte, maxTimestamp);
         since = 0;
       }
       since += u.bytes;
       if (u.maxTimestamp > maxTimestamp) maxTimestamp = u.maxTimestamp;
-      if (rel + u.bytes > n) {
-        big = u.bytes;
-        break;
-      }
-      rel += u.bytes;
-    }
-    if (big > 0) rel += big;
-    if (rel === 0) break; // damaged: a read of it will say so
-    at += rel;
+      return false;
+    });
   }
   if (segment.index !== undefined) return segment.index; // somebody else was faster
   segment.index = index;
   segment.sinceIndex = since;
   segment.indexSaved = loaded.saved;
   segment.indexFileBytes = loaded.bytes;
+  segment.indexLife = loaded.life;
   shard.indexed.push(segment);
   if (shard.indexed.length > INDEXES_KEPT) forgetIndex(shard, log);
   return index;
@@ -438,42 +555,28 @@ function forgetIndex(shard: Shard, current: Log): void {
   }
 }
 
-async function readIndexFile(
-  shard: Shard,
-  log: Log,
-  segment: Segment,
-): Promise<{ index: SparseIndex; saved: number; bytes: number }> {
-  const path = indexFileName(shard.files.path(log, segment));
-  const size = shard.fs.sizeSync(path) ?? 0;
-  const content = Buffer.alloc(Math.min(size, 64 * 1024 * 1024));
-  if (content.length > 0) {
-    await new Promise<void>((resolve) => {
-      shard.fs.open(path, 'read', (_error, file) => {
-        if (file === undefined) {
-          resolve();
-          return;
-        }
-        file.read(content, 0, () => {
-          file.closeSync();
-          resolve();
-        });
-      });
-    });
-  }
-  const { index, goodBytes } = decodeIndex(
-    content,
-    log.id,
-    segment.base,
-    segment.version,
-    Math.min(segment.indexLimit, segment.bytes),
-  );
-  return goodBytes === 0 ? { index, saved: 0, bytes: 0 } : { index, saved: index.count, bytes: goodBytes };
+interface LoadedIndex {
+  readonly index: SparseIndex;
+  /** Entries and bytes of the file that are good; 0: it is written anew. */
+  readonly saved: number;
+  readonly bytes: number;
+  readonly life: number;
 }
 
-function fencedTo(log: Log, segment: Segment, position: number): number {
-  let byte = 0;
-  for (const f of log.fences) if (f.segmentBase === segment.base && f.to <= position) byte = Math.max(byte, f.toByte);
-  return byte;
+/** What is good of the index file. It is only a cache: a file that is missing or cannot be read is an empty one. */
+async function readIndexFile(shard: Shard, log: Log, segment: Segment): Promise<LoadedIndex> {
+  const path = indexFileName(shard.files.path(log, segment));
+  const content = Buffer.alloc(Math.min(shard.fs.sizeSync(path) ?? 0, INDEX_FILE_MAX_BYTES));
+  if (content.length > 0) {
+    const file = await openFile(shard.fs, path, 'read').catch(() => undefined);
+    if (file !== undefined) {
+      await readAt(file, content, 0).catch(() => content.fill(0));
+      file.closeSync();
+    }
+  }
+  const limit = Math.min(segment.indexLimit, segment.bytes);
+  const { index, goodBytes, life } = decodeIndex(content, log.id, segment.base, segment.version, limit);
+  return { index, saved: goodBytes === 0 ? 0 : index.count, bytes: goodBytes, life };
 }
 
 function nextFence(log: Log, position: number): number {
@@ -482,35 +585,28 @@ function nextFence(log: Log, position: number): number {
   return at;
 }
 
-/** Fences what is damaged: to the end of the unit when its length can be believed, else to the next index entry. */
-function damaged(
-  shard: Shard,
-  log: Log,
-  segment: Segment,
-  byte: number,
-  position: number,
-  what: string,
-  endPosition?: number,
-  endByte?: number,
-): void {
-  let to = endPosition;
-  let toByte = endByte;
-  if (to === undefined || toByte === undefined) {
+/** Fences what is damaged: the unit when its length can be believed, else up to the next index entry. */
+function fenceDamage(shard: Shard, log: Log, segment: Segment, byte: number, damage: UnitDamage): void {
+  const from = damage.position;
+  let to = segment.end;
+  let toByte = segment.bytes;
+  if (damage.end !== undefined) {
+    to = damage.end.position;
+    toByte = byte + damage.end.bytes;
+  } else {
     const index = segment.index;
-    to = segment.end;
-    toByte = segment.bytes;
     for (let i = 0; index !== undefined && i < index.count; i++) {
-      if (index.byteAt(i) > byte && index.positionAt(i) > position) {
+      if (index.byteAt(i) > byte && index.positionAt(i) > from) {
         to = index.positionAt(i);
         toByte = index.byteAt(i);
         break;
       }
     }
   }
-  log.fences.push({ from: position, to, segmentBase: segment.base, fromByte: byte, toByte });
+  log.fences.push({ from, to, segmentBase: segment.base, fromByte: byte, toByte });
   shard.logger.error(
-    { log: log.name, segment: shard.files.path(log, segment), byte, from: position, to },
-    `damaged data (${what}): these offsets answer CORRUPT_MESSAGE, others are served; run "hadron log verify"`,
+    { log: log.name, segment: shard.files.path(log, segment), byte, from, to },
+    `damaged data (${damage.what}): these offsets answer CORRUPT_MESSAGE, others are served; run "hadron log verify"`,
   );
 }
 

@@ -415,7 +415,8 @@ class Recovery {
     for (const f of plan.frames) {
       for (const e of readEntries(f.file.bytes, f.at, f.head)) {
         if (e.kind === EntryKind.remove) this.removed.add(e.logId);
-        else if (e.kind === EntryKind.trim) this.trimmedTo.set(e.logId, Math.max(e.position, this.trimmedTo.get(e.logId) ?? 0));
+        else if (e.kind === EntryKind.trim)
+          this.trimmedTo.set(e.logId, Math.max(e.position, this.trimmedTo.get(e.logId) ?? 0));
         else continue;
         last = f.head.lsn;
       }
@@ -446,7 +447,8 @@ class Recovery {
       if (e.kind === EntryKind.create) made.add(e.logId);
       if (e.kind !== EntryKind.append && e.kind !== EntryKind.reference) continue;
       const log = this.shard.logs.get(e.logId as LogId);
-      if (this.removed.has(e.logId) || (log === undefined ? !made.has(e.logId) : e.position < log.nextPosition)) continue;
+      if (this.removed.has(e.logId) || (log === undefined ? !made.has(e.logId) : e.position < log.nextPosition))
+        continue;
       const active = log?.segments.at(-1);
       let base = bases.get(e.logId) ?? active?.base;
       if (base === undefined || (e.flags & EntryFlag.roll) !== 0) base = e.position;
@@ -745,7 +747,11 @@ class Recovery {
     for (const slot of scan.unbegun) {
       note(r, 'unbegun-file');
       const path = shard.commit.path(slot);
-      shard.commit.addSpare(slot, shard.fs.openSync(path, 'write'), (shard.fs.sizeSync(path) ?? 0) < COMMIT_FILE_HEADER_BYTES);
+      shard.commit.addSpare(
+        slot,
+        shard.fs.openSync(path, 'write'),
+        (shard.fs.sizeSync(path) ?? 0) < COMMIT_FILE_HEADER_BYTES,
+      );
     }
     r.clean =
       r.cases.includes('empty-folder') ||

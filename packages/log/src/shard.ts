@@ -1122,7 +1122,8 @@ export class Shard {
    */
   dropTrimmed(log: Log): void {
     if (log.removed || this.closed || this.failure !== undefined) return;
-    const limit = this.refusal === undefined ? Math.min(log.startPosition, log.checkpointedPosition) : log.startPosition;
+    const limit =
+      this.refusal === undefined ? Math.min(log.startPosition, log.checkpointedPosition) : log.startPosition;
     let n = 0;
     while (n < log.segments.length - 1 && (log.segments[n] as Segment).end <= limit) n++;
     if (n === 0) return;
@@ -1251,7 +1252,10 @@ export class Shard {
       else this.commit.addSpare(slot, file);
     } catch (error) {
       file?.closeSync();
-      this.logger.debug({ err: String(error) }, 'no room for a reserve commit file; it is tried again after a checkpoint');
+      this.logger.debug(
+        { err: String(error) },
+        'no room for a reserve commit file; it is tried again after a checkpoint',
+      );
       if (file !== undefined && this.failure === undefined) await unlink(this.fs, path).catch(() => undefined);
     }
   }
