@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type Finding, inspectShard, verifyShard, dumpLog, type DumpedUnit, type ShardImage } from './inspect.ts';
 import type { Log } from './log.ts';
 import { type NewLog, Shard, type ShardSettings } from './shard.ts';
-import { block, blockFormat, keyOf } from './test-blocks.ts';
+import { block, blockFormat, keyOf } from './testing/blocks.ts';
 
 const DIRECTORY = '/data/shards/0';
 const formats = [blockFormat];

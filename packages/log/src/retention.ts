@@ -87,6 +87,8 @@ export class Retention {
       if (found.dueMs < dueMs) dueMs = found.dueMs;
       if (found.trimTo > log.startPosition) trims.push({ kind: 'trim', log, position: found.trimTo });
       if (found.trimTo === log.nextPosition) shard.seal(log);
+      // Left by a server that stopped between trim and unlink.
+      if ((log.segments[0] as Segment).end <= log.startPosition) shard.dropTrimmed(log);
     }
     this.#trim(trims, 'old segments are removed');
     this.#sleepUntil(dueMs, nowMs);
@@ -109,7 +111,9 @@ export class Retention {
     // Files that the checkpoint does not cover yet wait for the next one; on an idle server there would be none.
     void shard.barrier().then(
       () => {
-        if (trims.some(({ log }) => !log.removed && isFilled(log.segments[0]) && log.segments[0].end <= log.startPosition)) {
+        if (
+          trims.some(({ log }) => !log.removed && isFilled(log.segments[0]) && log.segments[0].end <= log.startPosition)
+        ) {
           shard.checkpointer.start();
         }
       },
@@ -199,7 +203,10 @@ export interface DeletedRecords {
 export function deleteRecordsBefore(shard: Shard, log: Log, offset: number): DeletedRecords {
   const to = offset === -1 ? log.visiblePosition : offset;
   if (!(to >= 0 && to <= log.visiblePosition)) {
-    throw new HadronError('OFFSET_OUT_OF_RANGE', `${log.name} ends at ${log.visiblePosition}, records before ${offset} cannot be deleted`);
+    throw new HadronError(
+      'OFFSET_OUT_OF_RANGE',
+      `${log.name} ends at ${log.visiblePosition}, records before ${offset} cannot be deleted`,
+    );
   }
   if (to <= log.startPosition) return { logStart: log.startPosition, lsn: log.lastLsn };
   if (to === log.nextPosition) shard.seal(log);

@@ -5,7 +5,7 @@
  *     32 u16 key length · key · value
  */
 import { crc32c, readI64, readU16, readU32, writeI16, writeI32, writeI64 } from '@hadron/base';
-import type { LogFormat } from './format.ts';
+import type { LogFormat } from '../format.ts';
 
 const MAGIC = 0x424c4f43;
 const HEADER_BYTES = 34;
