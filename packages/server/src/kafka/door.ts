@@ -168,7 +168,8 @@ export class KafkaDoor {
     return addresses;
   }
 
-  private accept(socket: net.Socket): void {
+  /** @internal A client has connected. */
+  accept(socket: net.Socket): void {
     if (this.connections.size >= this.limits.connectionsMax || this.closing) {
       socket.destroy();
       this.metrics.connectionsRefused.value++;

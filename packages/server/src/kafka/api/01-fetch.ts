@@ -8,6 +8,7 @@ import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { kafkaCode } from '../error-codes.ts';
 
+const LEADER_HINT_FROM = 12;
 const TOPIC_IDS_FROM = 13;
 const READ_COMMITTED = 1;
 const EMPTY = Buffer.alloc(0);
@@ -55,7 +56,7 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
           lastStableOffset: r.highWatermark,
           logStartOffset: r.logStartOffset,
           divergingEpoch: r.diverging ?? null,
-          currentLeader: leaderHint(door, r, items[i] as FetchItem),
+          currentLeader: version < LEADER_HINT_FROM ? null : leaderHint(door, r, items[i] as FetchItem),
           snapshotId: null,
           abortedTransactions: committed ? [] : null,
           preferredReadReplica: -1,

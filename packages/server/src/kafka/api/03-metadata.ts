@@ -12,6 +12,7 @@ import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { KAFKA_CODE } from '../error-codes.ts';
 
+const BY_ID_FROM = 12;
 const AUTO_CREATE_FLAG_FROM = 4;
 const NOT_ASKED = -2147483648;
 /** Bits of Kafka's AclOperation: everything one may do, until there is authorization. */
@@ -62,6 +63,8 @@ function wanted(door: KafkaDoor, m: MetadataRequest, version: number): MetadataR
   if (m.topics === null || (version === 0 && m.topics.length === 0)) return [...topics.all()].map((t) => found(door, t, ask));
   const mayCreate = door.autoCreateTopics && (version < AUTO_CREATE_FLAG_FROM || m.allowAutoTopicCreation);
   return m.topics.map(({ name, topicId }) => {
+    // v10 and v11 have the fields and no meaning for them.
+    if (version < BY_ID_FROM && (name === null || topicId !== ZERO_UUID)) return missing(name ?? '', KafkaError.INVALID_REQUEST);
     if (name === null || (topicId !== ZERO_UUID && name === '')) {
       const topic = topics.getById(topicId);
       return topic === undefined ? missing(null, KafkaError.UNKNOWN_TOPIC_ID, topicId) : found(door, topic, ask);
