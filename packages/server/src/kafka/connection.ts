@@ -106,8 +106,9 @@ export class Connection {
   private heldBytes = 0;
   private writtenBefore = 0;
 
-  constructor(door: KafkaDoor, socket: Socket) {
+  constructor(door: KafkaDoor, accepted: Socket) {
     this.door = door;
+    const socket = door.shared === undefined ? accepted : door.shared.adopt(accepted, (bytes) => this.received(bytes));
     this.socket = socket;
     this.remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
     this.localHost = (socket.localAddress ?? '127.0.0.1').replace(/^::ffff:/, '');
@@ -115,7 +116,7 @@ export class Connection {
     this.framer = new Framer(door.limits.requestBytesMax);
     this.progressMs = door.clock.monotonicMs();
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.received(chunk));
+    if (door.shared === undefined) socket.on('data', (chunk: Buffer) => this.received(chunk));
     socket.on('drain', () => this.resume());
     socket.on('error', () => undefined); // 'close' follows
     socket.on('close', () => this.ended());
@@ -165,6 +166,7 @@ export class Connection {
     this.door.metrics.receivedBytes.value += chunk.length;
     this.framer.push(chunk);
     this.handle();
+    if (this.door.shared !== undefined) this.framer.detach();
   }
 
   private handle(): void {

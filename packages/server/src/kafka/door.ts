@@ -26,6 +26,7 @@ import { produce } from './api/00-produce.ts';
 import { syncGroup } from './api/14-sync-group.ts';
 import { Connection, type KafkaRequest } from './connection.ts';
 import { RequestMemory } from './memory.ts';
+import { SharedBuffer, sharedBufferWorks } from './shared-buffer.ts';
 
 /** Decodes a request, has the broker do it, and answers. */
 export type Handler = (door: KafkaDoor, request: KafkaRequest, reader: Reader) => void;
@@ -103,6 +104,8 @@ export class KafkaDoor {
     errors: new Map(),
   };
   closing = false;
+  /** Undefined where connections read through 'data' events. */
+  shared: SharedBuffer | undefined;
   private readonly servers: net.Server[] = [];
   private sweepTimer: { cancel(): void } | undefined;
   private refusedLoggedMs = Number.NEGATIVE_INFINITY;
@@ -139,10 +142,12 @@ export class KafkaDoor {
    * @throws HadronError PORT_IN_USE, SETTING_INVALID
    */
   async listen(hosts: readonly string[], port: number, optional: boolean): Promise<HostPort[]> {
+    if (await sharedBufferWorks()) this.shared = new SharedBuffer();
+    else this.logger.debug({}, 'connections cannot share a receive buffer on this Node: reading through data events');
     const addresses: HostPort[] = [];
     let chosen = port;
     for (const host of hosts) {
-      const server = net.createServer({ noDelay: true }, (socket) => this.accept(socket));
+      const server = net.createServer({ noDelay: true, pauseOnConnect: this.shared !== undefined }, (socket) => this.accept(socket));
       try {
         await new Promise<void>((resolve, reject) => {
           server.once('error', reject);

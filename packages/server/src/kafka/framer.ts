@@ -52,10 +52,18 @@ export class Framer {
     return this.chunk.length - this.at;
   }
 
-  /** Takes the next bytes of the stream. The chunk must stay as it is until `next` says 'more'. */
+  /** Takes the next bytes of the stream. The chunk must stay as it is until `next` gives false, or {@link detach}. */
   push(chunk: Buffer): void {
     this.chunk = this.unread > 0 ? Buffer.concat([this.chunk.subarray(this.at), chunk]) : chunk;
     this.at = 0;
+  }
+
+  /** Keeps a copy of what is unread: the memory of the chunk is about to be used again. */
+  detach(): void {
+    if (this.unread > 0) {
+      this.chunk = Buffer.from(this.chunk.subarray(this.at));
+      this.at = 0;
+    } else this.chunk = EMPTY;
   }
 
   /** Gives memory back that no frame under way needs. */
