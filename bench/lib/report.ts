@@ -83,7 +83,28 @@ export class Results {
       const text = `${duel.ours} ahead of ${duel.theirs} in ${duel.metric}: ${round(ours.median)} against ${round(theirs.median)}`;
       verdicts.push({ row: duel.row, text, met });
     }
+    verdicts.push(...this.storedVerdicts());
     return verdicts;
+  }
+
+  /** What is stored must not make work dearer: the largest size against the smallest, within 5 % or inside the spread. */
+  private storedVerdicts(): Verdict[] {
+    const rows = [...this.titles.keys()].filter((row) => row.startsWith('stored-'));
+    const [first, last] = [rows[0], rows.at(-1)];
+    if (first === undefined || last === undefined || first === last) return [];
+    return ['produce CPU-s/GB', 'tail read CPU-s/GB'].flatMap((metric) => {
+      const small = this.summary(first, 'durable', metric);
+      const large = this.summary(last, 'durable', metric);
+      if (small === undefined || large === undefined) return [];
+      const met = large.median <= small.median * 1.05 || large.median <= small.max;
+      return [
+        {
+          row: last,
+          text: `${metric}: ${show(large)}, at ${first}: ${show(small)}, target within 5 % or the spread`,
+          met,
+        },
+      ];
+    });
   }
 
   text(): string {
@@ -151,7 +172,7 @@ function show(summary: Summary | undefined): string {
 /** Three figures that matter. */
 function round(value: number): string {
   const size = Math.abs(value);
-  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
 }
 
 function alignColumns(table: string[][]): string[] {
