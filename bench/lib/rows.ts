@@ -176,7 +176,7 @@ export const sharedRows: readonly SharedRow[] = [
     async run(on, round) {
       const topic = `L1-bulk-load-${on.who}-${round}`;
       await createTopic(on.port, on.who, topic, 1);
-      prewarm(on.place, 700);
+      prewarm(on.place, 700 * writtenTwice);
       const seconds = on.sizes.seconds + 2;
       // 400 × 256 KB; at most 800 MB in a run.
       const load = { batchBytes: 262_144, recordBytes: 100, inFlight: 8, rate: 381, seconds, megabytes: 800 };
@@ -211,7 +211,7 @@ export const sharedRows: readonly SharedRow[] = [
       let expected = filled.get(on.pid);
       if (expected === undefined) {
         await createTopic(on.port, on.who, topic, 1);
-        prewarm(on.place, 700);
+        prewarm(on.place, 700 * writtenTwice);
         expected = await fill(on.port, topic, 1, 700);
         await tool('kfetch', { port: on.port, topic, checkCrc: true });
         filled.set(on.pid, expected);
