@@ -416,7 +416,10 @@ export async function findByTime(shard: Shard, log: Log, timestamp: number, from
       if (n === found.bytes && log.format.intact(whole, 0, n)) return whole;
       throw corrupt(log, found.position, found.position + 1);
     } catch (error) {
-      if (shard.failed === undefined && !log.segments.includes(segment)) continue;
+      // Trimmed or compacted meanwhile: what stands in its place is looked at.
+      if (shard.failed === undefined && !log.segments.includes(segment)) {
+        return findByTime(shard, log, timestamp, Math.max(from, segment.base));
+      }
       throw readError(shard, log, error);
     }
   }
