@@ -6,3 +6,4 @@ export * from './batch-problem.ts';
 export * from './encode-batch.ts';
 export * from './record-cursor.ts';
 export * from './validate-batch.ts';
+export { varintBytes, varlongBytes, writeVarint, writeVarlong } from './varint.ts';
