@@ -81,7 +81,7 @@ export class BrokerCore {
       observer: {
         restore: (log, aux) => void producers.set(log.id, ProducerStates.decode(aux)),
         replay(log, bytes, at, length) {
-          const states = replayProducers(producers.get(log.id), bytes, at, length);
+          const states = replayProducers(producers.get(log.id), bytes, at, length, options.clock.wallMs());
           if (states !== undefined) producers.set(log.id, states);
         },
         aux: (log) => (partitions.get(log.id)?.producerStates ?? producers.get(log.id))?.encode(),

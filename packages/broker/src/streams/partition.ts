@@ -175,7 +175,7 @@ export class Partition {
     out.baseOffset = baseOffset;
     if (producerId >= 0) {
       this.producers ??= new ProducerStates();
-      this.producers.appended(producerId, batchProducerEpoch(b, at), batchBaseSequence(b, at), extent, baseOffset, nowMs);
+      this.producers.appended(producerId, batchProducerEpoch(b, at), batchBaseSequence(b, at), extent, baseOffset, nowMs, maxTimestamp);
     }
   }
 
@@ -304,13 +304,13 @@ export class Partition {
 }
 
 /** Bookkeeping of a replayed append (recovery): the batch headers tell all there is to know. */
-export function replayProducers(states: ProducerStates | undefined, b: Buffer, at: number, length: number): ProducerStates | undefined {
+export function replayProducers(states: ProducerStates | undefined, b: Buffer, at: number, length: number, nowMs: number): ProducerStates | undefined {
   let known = states;
   for (let p = at; p < at + length; p += batchSizeBytes(b, p)) {
     const producerId = batchProducerId(b, p);
     if (producerId < 0 || batchIsTransactional(b, p)) continue;
     known ??= new ProducerStates();
-    known.appended(producerId, batchProducerEpoch(b, p), batchBaseSequence(b, p), batchLastOffsetDelta(b, p) + 1, batchBaseOffset(b, p), Math.max(0, batchMaxTimestamp(b, p)));
+    known.appended(producerId, batchProducerEpoch(b, p), batchBaseSequence(b, p), batchLastOffsetDelta(b, p) + 1, batchBaseOffset(b, p), nowMs, batchMaxTimestamp(b, p));
   }
   return known;
 }

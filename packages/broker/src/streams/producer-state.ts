@@ -72,8 +72,12 @@ export class ProducerStates {
     return OUT_OF_ORDER;
   }
 
-  /** A batch was appended at `baseOffset`. Telling of it again changes nothing. */
-  appended(producerId: number, epoch: number, sequence: number, count: number, baseOffset: number, nowMs: number): void {
+  /**
+   * A batch was appended at `baseOffset`. Telling of it again changes nothing.
+   * @param nowMs when we learned of it: its producer is remembered for a time from here, whatever its records are stamped
+   * @param timestamp the batch's largest timestamp
+   */
+  appended(producerId: number, epoch: number, sequence: number, count: number, baseOffset: number, nowMs: number, timestamp: number): void {
     let p = this.producers.get(producerId);
     if (p === undefined) {
       p = { epoch, batches: [], nextOffset: 0, lastMs: nowMs };
@@ -86,7 +90,7 @@ export class ProducerStates {
     }
     p.nextOffset = baseOffset + count;
     p.lastMs = nowMs;
-    p.batches.push({ firstSequence: sequence, lastSequence: sequenceAfter(sequence, count - 1), baseOffset, timestamp: nowMs });
+    p.batches.push({ firstSequence: sequence, lastSequence: sequenceAfter(sequence, count - 1), baseOffset, timestamp });
     if (p.batches.length > BATCHES_REMEMBERED) p.batches.shift();
   }
 

@@ -7,7 +7,7 @@ import type { HadronError } from '@hadron/base';
 import { newProduceOutcome } from '@hadron/broker';
 import { decodeProduceRequest, encodeProduceResponse, KafkaError, type ProduceResponse, type ProduceResponsePartition, type ProduceResponseTopic, type Reader } from '@hadron/kafka-protocol';
 import type { CommitWaiter } from '@hadron/log';
-import type { KafkaRequest } from '../connection.ts';
+import type { Connection, KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { KAFKA_CODE } from '../error-codes.ts';
 
@@ -68,6 +68,9 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
         out.errorMessage = outcome.message;
         if (outcome.recordIndex >= 0) out.recordErrors = [{ batchIndex: outcome.recordIndex, batchIndexErrorMessage: outcome.message }];
         door.error(request.apiKey, out.errorCode);
+        if (outcome.error === 'TRANSACTIONS_UNSUPPORTED') {
+          door.logger.warn({ topic: t.name, client: request.connection.remote }, 'a transactional batch was refused');
+        }
       } else {
         out.baseOffset = outcome.baseOffset;
         out.logAppendTimeMs = outcome.logAppendTimeMs;
@@ -79,8 +82,13 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
     responses.push({ name: t.name, partitionResponses });
   }
   if (m.acks === 0) {
-    if (failed) request.connection.destroy('a produce with acks=0 failed');
-    else request.replyNothing();
+    if (failed) {
+      request.connection.destroy('a produce with acks=0 failed');
+      return;
+    }
+    request.replyNothing();
+    const synced = strict ? core.shard.syncedLsn : core.shard.writtenLsn;
+    if (lsn > synced) core.shard.when(lsn, strict ? 'fsync' : 'os', new NoAnswer(request.connection));
     return;
   }
   const response: ProduceResponse = { responses, throttleTimeMs: 0, nodeEndpoints: NO_ERRORS };
@@ -88,6 +96,21 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
   const { shard } = core;
   if (lsn <= (strict ? shard.syncedLsn : shard.writtenLsn)) answer.committed();
   else shard.when(lsn, strict ? 'fsync' : 'os', answer);
+}
+
+/** Nobody waits for an answer; a client whose records are lost learns it from the closed connection (R13.6). */
+class NoAnswer implements CommitWaiter {
+  private readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  committed(): void {}
+
+  failed(): void {
+    this.connection.destroy('a produce with acks=0 failed');
+  }
 }
 
 /** Waits for the sync, then answers. */

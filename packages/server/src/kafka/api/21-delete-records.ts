@@ -1,5 +1,6 @@
 /** DeleteRecords (21), v0–2. −1 = up to the high watermark; past it OFFSET_OUT_OF_RANGE. Answered when the new start is durable. */
 import { HadronError } from '@hadron/base';
+import type { Partition } from '@hadron/broker';
 import { decodeDeleteRecordsRequest, type DeleteRecordsResponsePartition, encodeDeleteRecordsResponse, KafkaError, type Reader } from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
@@ -10,6 +11,7 @@ export function deleteRecords(door: KafkaDoor, request: KafkaRequest, reader: Re
   const m = decodeDeleteRecordsRequest(reader, version);
   const { core } = door;
   let lsn = 0;
+  const moved: { out: DeleteRecordsResponsePartition; partition: Partition }[] = [];
   const topics = m.topics.map((t) => ({
     name: t.name,
     partitions: t.partitions.map((p): DeleteRecordsResponsePartition => {
@@ -21,7 +23,7 @@ export function deleteRecords(door: KafkaDoor, request: KafkaRequest, reader: Re
       }
       try {
         lsn = Math.max(lsn, partition.deleteBefore(p.offset));
-        out.lowWatermark = partition.logStartOffset;
+        moved.push({ out, partition });
       } catch (error) {
         if (!(error instanceof HadronError)) throw error;
         out.errorCode = KAFKA_CODE[error.code];
@@ -29,7 +31,11 @@ export function deleteRecords(door: KafkaDoor, request: KafkaRequest, reader: Re
       return out;
     }),
   }));
-  const answer = (): void => request.reply((w) => encodeDeleteRecordsResponse(w, { throttleTimeMs: 0, topics }, version));
+  const answer = (): void => {
+    // The start moves when that is durable: now.
+    for (const { out, partition } of moved) if (out.errorCode === 0) out.lowWatermark = partition.logStartOffset;
+    request.reply((w) => encodeDeleteRecordsResponse(w, { throttleTimeMs: 0, topics }, version));
+  };
   if (core.shard.isDurable(lsn)) answer();
   else {
     core.shard.when(lsn, 'fsync', {

@@ -69,6 +69,13 @@ export class SimServer {
   async open(): Promise<void> {
     this.machine = this.sim.start();
     const { fs, clock, random } = this.machine;
+    // What openFolder does on a real disk: the folders above the shard's are durable.
+    fs.mkdirSync('data/shards/0');
+    for (const path of ['', 'data', 'data/shards']) {
+      await this.run(
+        new Promise<void>((resolve, reject) => fs.syncDir(path, (e) => (e === undefined ? resolve() : reject(e)))),
+      );
+    }
     const broker = await this.run(
       Broker.open({
         fs,
