@@ -26,6 +26,8 @@ export class Topic {
   readonly partitions: Partition[];
   config: Readonly<Record<string, string>>;
   settings: TopicSettings;
+  /** What is told of it is durable with this LSN (log.md G5). 0: it came from disk. */
+  lsn = 0;
 
   constructor(name: string, id: string, partitions: Partition[], config: Readonly<Record<string, string>>, settings: TopicSettings) {
     this.name = name;
@@ -159,6 +161,7 @@ export class Topics {
     this.registry.put<TopicSpec>(TOPIC_KIND, spec.name, value, { ifRevision: 0, with: entries });
     const partitions = logs.map((log, i) => new Partition(this.shard, spec.name, i, log, settings, undefined));
     const topic = new Topic(spec.name, value.id, partitions, config, settings);
+    topic.lsn = this.shard.stagedLsn;
     this.add(topic);
     return topic;
   }
@@ -184,6 +187,7 @@ export class Topics {
     const changed = settings.durability !== topic.settings.durability;
     const entries: SetEntry[] = changed ? topic.partitions.map((p) => ({ kind: 'durability', log: p.log, durability: settings.durability })) : [];
     this.registry.put<TopicSpec>(TOPIC_KIND, name, { ...resource.value, config }, { ifRevision: resource.revision, with: entries });
+    topic.lsn = this.shard.stagedLsn;
     topic.config = config;
     topic.settings = settings;
     for (const p of topic.partitions) p.configure(settings);

@@ -26,7 +26,7 @@ function operations(bits: readonly number[]): number {
 export function metadata(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
   const { version } = request;
   const m = decodeMetadataRequest(reader, version);
-  const { registry } = door.core;
+  const { registry, shard, topics: known } = door.core;
   const topics = wanted(door, m, version);
   const answer = (): void => {
     const address = door.addressFor(request.connection);
@@ -48,6 +48,8 @@ export function metadata(door: KafkaDoor, request: KafkaRequest, reader: Reader)
       committed: answer,
       failed(error) {
         for (const t of topics) {
+          const topic = t.name === null ? undefined : known.get(t.name);
+          if (topic !== undefined && shard.isDurable(topic.lsn)) continue;
           t.errorCode = KAFKA_CODE[error.code];
           t.partitions = [];
         }
