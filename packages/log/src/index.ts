@@ -11,3 +11,14 @@ export { type Folder, type FolderOptions, type Manifest, openFolder, readManifes
 export * from './inspect.ts';
 export { nodeFileSystem } from './node-fs.ts';
 export { type DeletedRecords, deleteRecordsBefore, Retention, type RetentionOptions, type RetentionSettings } from './retention.ts';
+export {
+  Compaction,
+  type CompactionOptions,
+  type CompactionPass,
+  type CompactionPlan,
+  type CompactionSettings,
+  type CompactionStats,
+  planCompaction,
+  type UnitCompactor,
+} from './compaction.ts';
+export { OffsetMap } from './offset-map.ts';

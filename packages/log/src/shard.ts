@@ -277,7 +277,7 @@ export class Shard {
   /** @internal */ readonly random: Random;
   /** Called after high watermarks moved, once for all of a commit: the place to answer long polls. */
   onSettled: (() => void) | undefined;
-  /** Told when a log begins a segment. */
+  /** Told when the first bytes of a segment come. */
   readonly onRoll = new Set<(log: Log) => void>();
   /** Told when a checkpoint is durable. */
   readonly onCheckpoint = new Set<() => void>();
@@ -596,6 +596,11 @@ export class Shard {
     return this.closed;
   }
 
+  /** Background work ends soon: the shard is over or about to be. */
+  get isEnding(): boolean {
+    return this.closing || this.closed || this.failure !== undefined;
+  }
+
   /** Begins a frame. @throws HadronError STORAGE_FAILED when the disk refuses a new commit file: the shard is over */
   private begin(entries: number, bodyBytes: number): void {
     try {
@@ -652,6 +657,7 @@ export class Shard {
       // Begun by seal(): recovery learns of it with its first bytes.
       segment.createdMs = this.clock.wallMs();
       flags |= EntryFlag.roll;
+      for (const fn of this.onRoll) fn(log);
     }
     const chunk = this.tail.room(log, length, (flags & EntryFlag.roll) !== 0);
     const to = chunk.used;

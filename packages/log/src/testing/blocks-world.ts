@@ -4,6 +4,7 @@ import { Sim, type SimMachine } from '@hadron/testkit';
 import type { LogFormat } from '../format.ts';
 import type { Log } from '../log.ts';
 import { type ReadOptions, read } from '../reader.ts';
+import { segmentFileName } from '../segment-files.ts';
 import { type NewLog, Shard, type ShardOptions, type ShardSettings } from '../shard.ts';
 import { blockFormat, keyOf, valueOf } from './blocks.ts';
 import { newUnit } from '../format.ts';
@@ -38,9 +39,12 @@ export class BlocksWorld {
     return this.sim.scheduler.runFor(ms);
   }
 
-  open(settings: Partial<ShardSettings> = {}, options: Partial<ShardOptions> = {}): Promise<Shard> {
+  async open(settings: Partial<ShardSettings> = {}, options: Partial<ShardOptions> = {}): Promise<Shard> {
     const { fs, clock, random } = this.machine;
     fs.mkdirSync(DIRECTORY);
+    for (const path of ['/', '/data', '/data/shards']) {
+      await this.run(new Promise<void>((resolve) => fs.syncDir(path, () => resolve())));
+    }
     return this.run(
       Shard.open({
         fs,
@@ -78,30 +82,45 @@ export class BlocksWorld {
   }
 
   /** Everything from `from` on, by way of the reader. */
-  async read(
+  read(
     shard: Shard,
     log: Log,
     from: number = log.startPosition,
     options: ReadOptions = { maxBytes: 4096, atLeastOne: true },
   ): Promise<ReadBlock[]> {
+    return this.run(this.readNow(shard, log, from, options));
+  }
+
+  /** As {@link read}, for code that runs in the simulation already. */
+  async readNow(
+    shard: Shard,
+    log: Log,
+    from: number,
+    options: ReadOptions = { maxBytes: 300, atLeastOne: true },
+  ): Promise<ReadBlock[]> {
     const blocks: ReadBlock[] = [];
     const u = newUnit();
-    const work = async (): Promise<void> => {
-      for (let at = from; at < log.visiblePosition; ) {
-        const got = await read(shard, log, at, options);
-        for (const part of got.parts) {
-          for (let p = 0; p < part.length; p += u.bytes) {
-            log.format.scan(part, p, part.length, u);
-            blocks.push({ position: u.position, key: keyOf(part, p), value: valueOf(part, p) });
-          }
+    for (let at = Math.max(from, log.startPosition); at < log.visiblePosition; ) {
+      const got = await read(shard, log, at, options);
+      for (const part of got.parts) {
+        for (let p = 0; p < part.length; p += u.bytes) {
+          log.format.scan(part, p, part.length, u);
+          blocks.push({ position: u.position, key: keyOf(part, p), value: valueOf(part, p) });
         }
-        got.release();
-        if (got.nextPosition === at) break;
-        at = got.nextPosition;
       }
-    };
-    await this.run(work());
+      got.release();
+      if (got.nextPosition === at) break;
+      at = got.nextPosition;
+    }
     return blocks;
+  }
+
+  /** Segment files that no log names. */
+  strayFiles(shard: Shard): string[] {
+    const named = [...shard.logs.values()].flatMap((l) =>
+      l.segments.map((s) => segmentFileName(l.id, s.base, s.version)),
+    );
+    return this.segmentFiles().filter((f) => !named.includes(f));
   }
 
   segmentFiles(): string[] {
