@@ -22,7 +22,6 @@ import type { Shard, SnapshotState } from './shard.ts';
 const SYNCS_IN_FLIGHT = 2;
 const SLICE_MS = 4;
 const RETRY_MS = 1000;
-const SNAPSHOT_MIN_BYTES = 1024 * 1024;
 
 export const SNAPSHOT_MAGIC = 0x4844534e;
 export const SNAPSHOT_VERSION = 1;
@@ -123,6 +122,8 @@ export class Checkpointer {
 
     const writer = new CheckpointWriter(lsn, shard.nextLogId, shard.clock.wallMs());
     const covered: { log: Log; position: number }[] = [];
+    // What observers tell of must not be lost, even where the log's records may be.
+    const osLogs: Log[] = [];
     for (const log of [...shard.logs.values()]) {
       if (log.removed) continue;
       writer.log({
@@ -139,6 +140,7 @@ export class Checkpointer {
         aux: shard.observer?.aux(log) ?? NO_BYTES,
       });
       covered.push({ log, position: log.stablePosition });
+      if (log.durability === 'os' && log.stableByte < log.nextByte) osLogs.push(log);
       if (log.stableByte === log.nextByte) log.dirtySinceLsn = 0;
       else log.dirtySinceLsn = lsn + 1;
       await this.breathe();
@@ -147,7 +149,7 @@ export class Checkpointer {
     for (const [logId, s] of shard.snapshots) {
       if (s.file !== '' && shard.logs.has(logId)) snapshots.push({ logId, position: s.position, file: s.file });
     }
-    await shard.barrier();
+    await shard.barrierWith(osLogs);
     await this.replace(`${shard.directory}/checkpoint`, writer.finish(shard.syncedLsn, snapshots, 0));
 
     this.lsn = lsn;
@@ -189,7 +191,7 @@ export class Checkpointer {
     for (const state of shard.snapshots.values()) {
       const source = state.source;
       if (source === undefined || source.log.removed) continue;
-      if (source.log.nextByte - state.atByte < Math.max(SNAPSHOT_MIN_BYTES, state.bytes)) continue;
+      if (source.log.nextByte - state.atByte < Math.max(shard.settings.snapshotMinBytes, state.bytes)) continue;
       const before = state.file;
       await this.writeSnapshot(source.log, state);
       if (before !== '') old.push(before);

@@ -271,6 +271,22 @@ export class Log {
     return lo === 0 ? undefined : s[lo - 1];
   }
 
+  /** Takes the oldest `n` segments out, not the last one; what they held needs no flush any more. */
+  takeFirstSegments(n: number): Segment[] {
+    const gone = this.segments.splice(0, n);
+    const { end } = gone[n - 1] as Segment;
+    const endByte = (this.segments[0] as Segment).startByte;
+    if (endByte > this.flushedByte) {
+      this.flushedByte = endByte;
+      this.flushedPosition = end;
+    }
+    if (endByte > this.stableByte) {
+      this.stableByte = endByte;
+      this.stablePosition = end;
+    }
+    return gone;
+  }
+
   /** First byte still in memory; `nextByte` when there is none. */
   get tailByte(): number {
     return this.chunks.length === 0 ? this.nextByte : (this.chunks[0] as TailChunk).startByte;

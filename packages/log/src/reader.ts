@@ -203,9 +203,9 @@ async function readRaw(
   const want = Math.min(Math.max(options.maxBytes, options.atLeastOne ? 1 : 0), FILE_READ_MAX_BYTES, end - at);
   const piece = shard.pool.take(want);
   try {
-    const n = await readSegment(shard, log, segment, piece.buffer.subarray(0, want), at);
-    const result = new ReadResult(position + n);
-    result.add(piece, 0, n);
+    await readSegment(shard, log, segment, piece.buffer.subarray(0, want), at);
+    const result = new ReadResult(position + want);
+    result.add(piece, 0, want);
     return result;
   } finally {
     piece.release();
@@ -412,8 +412,8 @@ export async function findByTime(shard: Shard, log: Log, timestamp: number, from
       });
       if (found.byte === -1) continue;
       const whole = Buffer.allocUnsafe(found.bytes);
-      const n = await readSegment(shard, log, segment, whole, found.byte);
-      if (n === found.bytes && log.format.intact(whole, 0, n)) return whole;
+      await readSegment(shard, log, segment, whole, found.byte);
+      if (log.format.intact(whole, 0, found.bytes)) return whole;
       throw corrupt(log, found.position, found.position + 1);
     } catch (error) {
       // Trimmed or compacted meanwhile: what stands in its place is looked at.
@@ -444,7 +444,7 @@ async function walkUnits(
   for (;;) {
     const n = Math.min(window.length, visibleBytes(log, segment) - at);
     if (n < format.headerBytes || n <= 0) return;
-    if ((await readSegment(shard, log, segment, window.subarray(0, n), at)) < n) return;
+    await readSegment(shard, log, segment, window.subarray(0, n), at);
     let rel = 0;
     while (n - rel >= format.headerBytes && rel < n) {
       const fence = log.fences.find(
@@ -462,8 +462,8 @@ async function walkUnits(
   }
 }
 
-/** Fills `into` from byte `at` of a segment, from the file or the tail. @returns the bytes read: all, unless the log was removed meanwhile */
-async function readSegment(shard: Shard, log: Log, segment: Segment, into: Buffer, at: number): Promise<number> {
+/** Fills `into` from byte `at` of a segment, from the file or the tail. @throws when the log or the shard is gone meanwhile */
+async function readSegment(shard: Shard, log: Log, segment: Segment, into: Buffer, at: number): Promise<void> {
   let done = 0;
   while (done < into.length) {
     const from = at + done;
@@ -471,11 +471,10 @@ async function readSegment(shard: Shard, log: Log, segment: Segment, into: Buffe
     if (from < segment.fileBytes) done += await readOpened(shard, log, segment, into.subarray(done), from);
     else {
       const n = copyFromTail(log, segment, into, done, from);
-      if (n === 0) return done;
+      if (n === 0) throw shard.failed ?? new HadronError('OFFSET_OUT_OF_RANGE', `${log.name} was removed`);
       done += n;
     }
   }
-  return done;
 }
 
 async function readOpened(shard: Shard, log: Log, segment: Segment, into: Buffer, from: number): Promise<number> {

@@ -257,6 +257,8 @@ export async function recover(shard: Shard, options: ShardOptions): Promise<void
   let checkpoint = emptyCheckpoint();
   if (fs.sizeSync(`${directory}/checkpoint`) !== undefined) {
     checkpoint = readCheckpoint(readWhole(fs, `${directory}/checkpoint`), `${directory}/checkpoint`);
+    // It may have been renamed and not more: what it covers must not be overwritten while the one before may come back.
+    await syncDir(fs, directory);
   }
   if (fs.sizeSync(`${directory}/checkpoint.tmp`) !== undefined) note(r, 'checkpoint-half-written');
 
@@ -310,6 +312,7 @@ class Recovery {
   /** Logs that a frame of the plan removes, and the highest start that frames of the plan give a log. */
   private readonly removed = new Set<number>();
   private readonly trimmedTo = new Map<number, number>();
+  private readonly epochStarts = new Map<number, { readonly lsn: number; readonly position: number }[]>();
   private lastKind: number = EntryKind.cleanStop;
   /** Segments whose files do not hold what the checkpoint says, as found. */
   private readonly shortFiles = new Map<Segment, ShortFile>();
@@ -388,7 +391,7 @@ class Recovery {
     const frames: ScannedFrame[] = [];
     for (const frame of plan.frames) {
       const { lsn } = frame.head;
-      const entries = readEntries(frame.file.bytes, frame.at, frame.head);
+      const entries = readEntries(frame.file.bytes, frame.at, frame.head).filter((e) => !this.isVoid(e, lsn));
       const references = this.readReferences(entries);
       const cut = entries.some((e) => this.mustHave(e) && references.get(e)?.missing !== false);
       if (cut && lsn > durable && this.shard.sabotage.missingDirectHalf !== true) {
@@ -407,8 +410,9 @@ class Recovery {
   }
 
   /**
-   * What later frames remove or trim may have lost its segment files already: it is not looked for.
-   * @returns the LSN of the last such frame
+   * What later frames remove or trim may have lost its segment files already: it is not looked for. And an epoch that
+   * begins below what was appended before it was begun by a recovery that had lost those bytes.
+   * @returns the LSN of the last frame that speaks of earlier ones
    */
   private lookAhead(plan: Plan): number {
     let last = 0;
@@ -417,11 +421,21 @@ class Recovery {
         if (e.kind === EntryKind.remove) this.removed.add(e.logId);
         else if (e.kind === EntryKind.trim)
           this.trimmedTo.set(e.logId, Math.max(e.position, this.trimmedTo.get(e.logId) ?? 0));
-        else continue;
+        else if (e.kind === EntryKind.epoch) {
+          const starts = this.epochStarts.get(e.logId);
+          if (starts === undefined) this.epochStarts.set(e.logId, [{ lsn: f.head.lsn, position: e.position }]);
+          else starts.push({ lsn: f.head.lsn, position: e.position });
+        } else continue;
         last = f.head.lsn;
       }
     }
     return last;
+  }
+
+  /** Whether a recovery in between found that an `os` log ends in front of this append. */
+  private isVoid(e: Entry, lsn: number): boolean {
+    if (e.kind !== EntryKind.append && e.kind !== EntryKind.reference) return false;
+    return this.epochStarts.get(e.logId)?.some((s) => s.lsn > lsn && s.position <= e.position) === true;
   }
 
   /** Whether the set of this entry is nothing without the entry's bytes: all of a set that was synced as one. */
@@ -659,8 +673,13 @@ class Recovery {
     for (const log of shard.logs.values()) {
       this.endBehindStart(log);
       endsAreDurable(log);
-      while (log.segments.length > 1 && (log.segments[0] as Segment).end <= log.startPosition) {
-        log.segments.shift();
+      // Those that the checkpoint does not hold stay until it does: the next recovery may need them for what observers keep.
+      const limit = Math.min(log.startPosition, log.checkpointedPosition);
+      let below = 0;
+      while (below < log.segments.length - 1 && (log.segments[below] as Segment).end <= limit) below++;
+      if (below > 0) {
+        log.takeFirstSegments(below);
+        shard.tail.dropFlushed(log);
         note(r, 'trimmed-segments');
       }
       for (const segment of log.segments) {
@@ -762,7 +781,7 @@ class Recovery {
     if (shard.sabotage.acceptFormerLife !== true || plan.frames.length === 0) shard.commit.roll();
     const entries: SetEntry[] = [];
     for (const log of shard.logs.values()) {
-      if (log.durability === 'os' && (!r.clean || this.raise.has(log)))
+      if (this.raise.has(log) || (log.durability === 'os' && !r.clean))
         entries.push({ kind: 'epoch', log, epoch: log.epoch + 1 });
     }
     // Also without epochs: the new file's header must be durable before anything is served from behind a cut.

@@ -13,7 +13,7 @@
  * A failed write or sync ends the shard: every waiter is told, nothing more is written, reads of what was visible go on,
  * and the owner opens a new Shard over the same folder, which recovers (G8).
  */
-import { assert, type Clock, crc32c, HadronError, type Logger, type Random } from '@hadron/base';
+import { assert, type Clock, crc32c, HadronError, type Logger, type Random, type Timer } from '@hadron/base';
 import { CommitLog } from './commit-log.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { EntryFlag, EntryKind, writeEntry } from './frame.ts';
@@ -43,6 +43,10 @@ export interface ShardSettings {
   /** Bytes of a segment per index entry. */
   indexIntervalBytes: number;
   openFilesMax: number;
+  /** Direct bytes of one group commit from which they are written on the thread pool. */
+  pooledWriteBytes: number;
+  /** Bytes that a state log grows between two snapshots, at least. */
+  snapshotMinBytes: number;
 }
 
 export const defaultShardSettings: ShardSettings = {
@@ -55,6 +59,8 @@ export const defaultShardSettings: ShardSettings = {
   minFreeBytes: 256 * 1024 * 1024,
   indexIntervalBytes: 32 * 1024,
   openFilesMax: 256,
+  pooledWriteBytes: 512 * 1024,
+  snapshotMinBytes: 1024 * 1024,
 };
 
 /** Breaks the engine on purpose, so that the simulation can show that it would notice (log.md §5). Never set outside tests. */
@@ -232,8 +238,8 @@ interface StableReach {
   readonly segments: { readonly segment: Segment; readonly bytes: number; readonly crc: number }[];
 }
 
-const POOL_WRITE_BYTES = 512 * 1024;
 const RESERVE_WRITE_BYTES = 64 * 1024;
+const FLUSH_RETRY_MS = 1000;
 const SPACE_CHECK_MS = 500;
 const SPACE_RETRY_MS = 1000;
 
@@ -285,7 +291,7 @@ export class Shard {
   private closed = false;
   private refusal: HadronError | undefined;
   private lastSpaceCheck = Number.NEGATIVE_INFINITY;
-  private spaceTimer: { cancel(): void } | undefined;
+  private spaceTimer: Timer | undefined;
 
   private pumpScheduled = false;
   private writing = false;
@@ -293,6 +299,8 @@ export class Shard {
   private stagedOs = false;
   private needSync = false;
   private staged: Log[] = [];
+  /** Logs whose segments the sync of the staged frames must cover, `os` or not. */
+  private stagedStrict: Log[] = [];
   /** Logs with written frames that no sync covers yet. */
   private written: Log[] = [];
   /** Logs whose segments the next sync covers too. */
@@ -305,6 +313,7 @@ export class Shard {
   private readonly wantFlush: Log[] = [];
   /** @internal */ readonly snapshots = new Map<LogId, SnapshotState>();
   private flushes = 0;
+  private flushRetry: Timer | undefined;
   /** Work under way that changes files, and who waits for the end of it. */
   private flights = 0;
   private landings: (() => void)[] = [];
@@ -482,8 +491,8 @@ export class Shard {
       // Direct bytes of an `os` log that were never synced could cost it this set after a crash: sync them with it.
       if (strict && log.durability === 'os') {
         log.strictLsn = lsn;
-        this.syncToo(log);
-      } else if (e.kind === 'durability') this.syncToo(log);
+        this.stagedStrict.push(log);
+      } else if (e.kind === 'durability') this.stagedStrict.push(log);
       if (e.kind === 'remove')
         this.when(lsn, 'fsync', { committed: () => this.finishRemove(log), failed: () => undefined });
       if (e.kind === 'trim') {
@@ -528,6 +537,15 @@ export class Shard {
     return new Promise((resolve, reject) => {
       this.when(this.commit.lastLsn, 'fsync', { committed: resolve, failed: reject });
     });
+  }
+
+  /** @internal As {@link barrier}, also for bytes of these `os` logs that went straight to their segments. */
+  barrierWith(osLogs: readonly Log[]): Promise<void> {
+    if (osLogs.length > 0) {
+      this.stagedStrict.push(...osLogs);
+      this.mark(EntryKind.mark);
+    }
+    return this.barrier();
   }
 
   /** The newest snapshot's place, and the bytes between it and the log's end follow from {@link Log.visiblePosition}. */
@@ -583,6 +601,7 @@ export class Shard {
     if (this.closed) return;
     this.closed = true;
     this.spaceTimer?.cancel();
+    this.flushRetry?.cancel();
     this.checkpointer.stop();
     this.failure ??= new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back');
     this.writeWaits.fail(this.failure);
@@ -791,6 +810,7 @@ export class Shard {
 
   private write(): void {
     const logs = this.staged;
+    const strict = this.stagedStrict;
     let directBytes = 0;
     for (const log of logs) {
       // A background flush owns the segment file of this log: its end calls pump() again.
@@ -810,9 +830,10 @@ export class Shard {
       log.staged = false;
     }
     this.staged = [];
+    if (strict.length > 0) this.stagedStrict = [];
     this.stagedOs = false;
     this.stats.writes++;
-    const pooled = directBytes >= POOL_WRITE_BYTES;
+    const pooled = directBytes >= this.settings.pooledWriteBytes;
     try {
       this.commit.writeStaged();
       if (!pooled) {
@@ -823,14 +844,14 @@ export class Shard {
       return;
     }
     if (!pooled) {
-      this.afterWrite(lsn, frames, logs, directs);
+      this.afterWrite(lsn, frames, logs, strict, directs);
       return;
     }
     this.writing = true;
     void this.flight(() => this.flushDirects(directs)).then(
       () => {
         this.writing = false;
-        this.afterWrite(lsn, frames, logs, directs);
+        this.afterWrite(lsn, frames, logs, strict, directs);
         this.pump();
       },
       (error: unknown) => void this.fail(error as FsError),
@@ -851,11 +872,18 @@ export class Shard {
     for (const end of await Promise.allSettled(flushes)) if (end.status === 'rejected') throw end.reason;
   }
 
-  private afterWrite(lsn: number, frames: number, logs: readonly Log[], directs: readonly Reach[]): void {
+  private afterWrite(
+    lsn: number,
+    frames: number,
+    logs: readonly Log[],
+    strict: readonly Log[],
+    directs: readonly Reach[],
+  ): void {
     if (this.failure !== undefined) return;
     this.writtenLsn = lsn;
     this.framesWritten += frames;
     for (const { log } of directs) if (log.durability === 'fsync') this.syncToo(log);
+    for (const log of strict) this.syncToo(log);
     for (const log of logs) {
       if (log.removed) continue;
       if (!log.inWritten) {
@@ -1017,7 +1045,8 @@ export class Shard {
 
   /** Writes visible tail bytes to the segment in the background, so that the cache may let them go. */
   private flushSoon(log: Log): void {
-    if (log.flushing || log.wantsFlush || log.removed || log.visibleByte <= log.flushedByte || this.closing) return;
+    if (log.flushing || log.wantsFlush || log.removed || log.visibleByte <= log.flushedByte) return;
+    if (this.closing || this.flushRetry !== undefined) return;
     log.wantsFlush = true;
     this.wantFlush.push(log);
     this.flushNext();
@@ -1031,6 +1060,11 @@ export class Shard {
       this.flushes++;
       void this.flight(() => this.flushVisible(log))
         .catch((error: unknown) => {
+          // A full disk: not again at once.
+          this.flushRetry ??= this.clock.setTimer(FLUSH_RETRY_MS, () => {
+            this.flushRetry = undefined;
+            if (this.failure === undefined && !this.closed) this.tail.shrink(this.flushForRoom);
+          });
           this.logger.warn(
             { log: log.name, err: String(error) },
             'a segment could not be written; its bytes stay in memory and in the commit log',
@@ -1137,17 +1171,7 @@ export class Shard {
       this.clock.defer(() => this.dropTrimmed(log));
       return;
     }
-    const gone = log.segments.splice(0, n);
-    const end = (gone.at(-1) as Segment).end;
-    const endByte = (log.segments[0] as Segment).startByte;
-    if (endByte > log.flushedByte) {
-      log.flushedByte = endByte;
-      log.flushedPosition = end;
-    }
-    if (endByte > log.stableByte) {
-      log.stableByte = endByte;
-      log.stablePosition = end;
-    }
+    const gone = log.takeFirstSegments(n);
     this.tail.dropFlushed(log);
     this.dropSegments(log, gone);
   }

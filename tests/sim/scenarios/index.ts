@@ -1,0 +1,5 @@
+import type { Scenario } from '../runner.ts';
+import { logScenario } from './log.ts';
+
+/** All scenarios, in the order in which they run. */
+export const SCENARIOS: readonly Scenario[] = [logScenario];
