@@ -390,6 +390,8 @@ export class Compaction {
     const isWhole = at >= 0 && group.every((s, i) => log.segments[at + i] === s);
     if (log.removed || !isWhole || this.#shard.isEnding) return false;
     log.segments.splice(at, group.length, made);
+    // Memory still holds what was compacted away: all of it is in files by now.
+    this.#shard.tail.dropFlushed(log);
     this.#replaced.push({ log, segments: group });
     for (const s of group) this.#replacedBytes += s.bytes;
     return true;
