@@ -9,10 +9,11 @@
  * from the second on it is overwritten (23-46 % cheaper to sync). Every life has a random incarnation that seeds the
  * checksums of its frames, so that frames of a former life are never mistaken for new ones.
  *
- * File header, 64 bytes (one sector holds it, so it is there or it is not):
+ * File header, 64 bytes, twice:
  *     0 u32 magic "HDCL" · 4 u16 version · 6 u16 shard · 8 u32 incarnation · 12 u32 0 · 16 i64 sequence · 24 i64 first LSN
  *     32 i64 wall ms · 40..60 zeros · 60 u32 CRC-32C of bytes [0, 60)
- * Frames begin at byte 64.
+ * Twice, because a process may die in the middle of overwriting it: then the first copy is new and whole, or the second
+ * is still the old one. And a flipped bit in one of them harms nobody. Frames begin at byte 128.
  */
 import {
   crc32c,
@@ -30,7 +31,8 @@ import type { FileSystem, FsError, OpenFile } from './fs.ts';
 
 export const COMMIT_FILE_MAGIC = 0x4844434c;
 export const COMMIT_FILE_VERSION = 1;
-export const COMMIT_FILE_HEADER_BYTES = 64;
+const HEADER_COPY_BYTES = 64;
+export const COMMIT_FILE_HEADER_BYTES = 2 * HEADER_COPY_BYTES;
 
 export interface CommitFileHeader {
   incarnation: number;
@@ -48,6 +50,7 @@ export function writeCommitFileHeader(b: Uint8Array, header: CommitFileHeader): 
   writeI64(b, 24, header.firstLsn);
   writeI64(b, 32, header.createdMs);
   writeI32(b, 60, crc32c(b, 0, 60));
+  b.copyWithin(HEADER_COPY_BYTES, 0, HEADER_COPY_BYTES);
 }
 
 /**
@@ -55,21 +58,29 @@ export function writeCommitFileHeader(b: Uint8Array, header: CommitFileHeader): 
  * @throws HadronError DATA_FORMAT_NEWER, DATA_DAMAGED
  */
 export function readCommitFileHeader(b: Uint8Array, path: string): CommitFileHeader | undefined {
-  if (b.length < COMMIT_FILE_HEADER_BYTES || b.subarray(0, COMMIT_FILE_HEADER_BYTES).every((x) => x === 0))
-    return undefined;
-  if (readU32(b, 60) !== crc32c(b, 0, 60) || readU32(b, 0) !== COMMIT_FILE_MAGIC) {
-    throw new HadronError(
-      'DATA_DAMAGED',
-      `${path}: the file header is damaged; restore the file from a backup, or move the data folder away to start empty`,
-    );
+  if (b.length < HEADER_COPY_BYTES) return undefined;
+  for (const at of [0, HEADER_COPY_BYTES]) {
+    if (at + HEADER_COPY_BYTES > b.length || readU32(b, at) !== COMMIT_FILE_MAGIC) continue;
+    if (readU32(b, at + 60) !== crc32c(b, at, at + 60)) continue;
+    if (readU16(b, at + 4) > COMMIT_FILE_VERSION) {
+      throw new HadronError(
+        'DATA_FORMAT_NEWER',
+        `${path} has format ${readU16(b, at + 4)}, this Hadron reads up to ${COMMIT_FILE_VERSION}; start the newer Hadron that wrote it`,
+      );
+    }
+    return {
+      incarnation: readU32(b, at + 8),
+      sequence: readI64(b, at + 16),
+      firstLsn: readI64(b, at + 24),
+      createdMs: readI64(b, at + 32),
+    };
   }
-  if (readU16(b, 4) > COMMIT_FILE_VERSION) {
-    throw new HadronError(
-      'DATA_FORMAT_NEWER',
-      `${path} has format ${readU16(b, 4)}, this Hadron reads up to ${COMMIT_FILE_VERSION}; start the newer Hadron that wrote it`,
-    );
-  }
-  return { incarnation: readU32(b, 8), sequence: readI64(b, 16), firstLsn: readI64(b, 24), createdMs: readI64(b, 32) };
+  // A file of zeros, or one whose first header was cut short: the second copy is still empty.
+  if (b.subarray(HEADER_COPY_BYTES, COMMIT_FILE_HEADER_BYTES).every((x) => x === 0)) return undefined;
+  throw new HadronError(
+    'DATA_DAMAGED',
+    `${path}: both copies of the file header are damaged; restore the file from a backup, or move the data folder away to start empty`,
+  );
 }
 
 interface CommitFile {

@@ -54,6 +54,9 @@ export interface CompactionPass {
 /**
  * The part of compaction that knows what a record is. All bytes given to it are whole units with a good checksum.
  * HadronError CORRUPT_DATA from it means that a unit makes no sense: the log is left alone then.
+ *
+ * Its functions are generators that yield where others may come first: every few hundred records. The bytes stay valid
+ * meanwhile, and no other unit is begun.
  */
 export interface UnitCompactor {
   /**
@@ -61,12 +64,12 @@ export interface UnitCompactor {
    * @param force the map must take them all
    * @returns false when the map is full. What was noted is true nevertheless.
    */
-  note(b: Buffer, at: number, length: number, map: OffsetMap, force: boolean): boolean;
+  note(b: Buffer, at: number, length: number, map: OffsetMap, force: boolean): Generator<void, boolean, void>;
   /**
    * What is left of a unit, covering the same positions: the same bytes when nothing changes, undefined when nothing is
    * left that anybody needs.
    */
-  rewrite(b: Buffer, at: number, length: number, pass: CompactionPass): Buffer | undefined;
+  rewrite(b: Buffer, at: number, length: number, pass: CompactionPass): Generator<void, Buffer | undefined, void>;
   /** A copy of the unit without its records. A segment never becomes empty: its last unit stays like this. */
   emptied(b: Buffer, at: number, length: number): Buffer;
 }
@@ -272,17 +275,21 @@ export class Compaction {
 
   /** Notes the keys of the dirty part. @returns the position behind what fitted into the map */
   async #noteKeys(log: Log, segments: readonly Segment[], map: OffsetMap): Promise<number> {
+    const { compactor } = this.#o;
     let end = Math.max(log.cleanedTo, (segments[0] as Segment).base);
     let isFull = false;
     let isFirst = true;
     for (const segment of segments) {
       if (isFull || segment.end <= log.cleanedTo) continue;
       await this.#eachUnit(log, segment, (b, at, length, position, extent) => {
-        if (position + extent <= log.cleanedTo) return true;
-        isFull = !this.#o.compactor.note(b, at, length, map, isFirst);
+        if (position + extent <= log.cleanedTo) return undefined;
+        const force = isFirst;
         isFirst = false;
-        if (!isFull) end = position + extent;
-        return !isFull;
+        return settle(compactor.note(b, at, length, map, force), (fits) => {
+          isFull = !fits;
+          if (fits) end = position + extent;
+          return fits;
+        });
       });
       if (!isFull) end = segment.end;
     }

@@ -217,6 +217,7 @@ export class Log {
   /** @internal bytes staged for the next write of the commit log */ stagedBytes = 0;
   /** @internal the staged group has a reference frame of this log */ stagedDirect = false;
   /** @internal */ staged = false;
+  /** @internal changes of durability that were staged */ durabilityChanges = 0;
   /** @internal first LSN that is not stable yet, for "oldest first" */ dirtySinceLsn = 0;
   /** @internal last LSN of this log; the answer to a duplicate waits for it */ lastLsn = 0;
   /** @internal ends as the last write of the commit log left them */ writtenPosition = 0;

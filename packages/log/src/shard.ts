@@ -492,7 +492,10 @@ export class Shard {
       if (strict && log.durability === 'os') {
         log.strictLsn = lsn;
         this.stagedStrict.push(log);
-      } else if (e.kind === 'durability') this.stagedStrict.push(log);
+      } else if (e.kind === 'durability') {
+        this.stagedStrict.push(log);
+        if (e.durability === 'os') this.when(lsn, 'fsync', becomeLax(log));
+      }
       if (e.kind === 'remove')
         this.when(lsn, 'fsync', { committed: () => this.finishRemove(log), failed: () => undefined });
       if (e.kind === 'trim') {
@@ -759,7 +762,9 @@ export class Shard {
         break;
       case 'durability':
         writeEntry(b, at, EntryKind.durability, e.durability === 'os' ? EntryFlag.os : 0, 0, log.id, 0, 0, 0, 0, 0);
-        log.durability = e.durability;
+        // Stricter at once; laxer when that is durable: else a crash forgets that the log may lose its end (G6).
+        log.durabilityChanges++;
+        if (e.durability === 'fsync') log.durability = 'fsync';
         break;
     }
   }
@@ -1289,6 +1294,20 @@ export class Shard {
       if (file !== undefined && this.failure === undefined) await unlink(this.fs, path).catch(() => undefined);
     }
   }
+}
+
+/** Makes the log `os` when its change to that is durable and was the last one. */
+function becomeLax(log: Log): CommitWaiter {
+  const change = log.durabilityChanges;
+  return {
+    committed: () => {
+      if (log.durabilityChanges !== change) return;
+      log.durability = 'os';
+      // What was staged before was promised to be synced first.
+      log.strictLsn = log.lastLsn;
+    },
+    failed: () => undefined,
+  };
 }
 
 /** Books an append into log and segment. The same on the live path and in recovery. */

@@ -244,8 +244,7 @@ export class LogWorld {
     const log = [...this.shard.logs.values()].find((l) => l.name === name) as Log;
     const before = this.known.get(name);
     const known: KnownLog = before ?? { name, framed: log.format === recordsFormat, log, units: new Map(), removed: false };
-    known.log = log;
-    known.removed = false;
+    known.log = log; // one whose removal came to nothing is left alone: its history is open
     for (const position of known.units.keys()) if (position >= view.start) known.units.delete(position);
     for (const b of view.batches) known.units.set(b.position, { id: b.bytesHash as number, extent: b.extent });
     this.known.set(name, known);
