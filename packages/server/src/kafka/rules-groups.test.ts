@@ -8,14 +8,37 @@ import type { Req, Res, WireClient } from './testing/wire-client.ts';
 type Joined = Res<'JoinGroup'>;
 
 /** Joins by the rules of v5: an empty id first, then with the id given. */
-async function join(client: WireClient, groupId: string, memberId = '', more: Partial<Req<'JoinGroup'>> = {}): Promise<Joined> {
+async function join(
+  client: WireClient,
+  groupId: string,
+  memberId = '',
+  more: Partial<Req<'JoinGroup'>> = {},
+): Promise<Joined> {
   const r = await client.call('JoinGroup', 5, joinFields(groupId, memberId, more));
   return r.errorCode === K.MEMBER_ID_REQUIRED ? client.call('JoinGroup', 5, joinFields(groupId, r.memberId, more)) : r;
 }
-const heartbeat = async (server: SimServer, groupId: string, j: { memberId: string; generationId: number }, groupInstanceId: string | null = null): Promise<number> =>
-  (await server.ask('Heartbeat', 3, { groupId, memberId: j.memberId, generationId: j.generationId, groupInstanceId })).errorCode;
-const sync = (client: WireClient, groupId: string, j: Joined, to: Readonly<Record<string, string>> = {}, groupInstanceId: string | null = null): Promise<Res<'SyncGroup'>> =>
-  client.call('SyncGroup', 3, { groupId, memberId: j.memberId, generationId: j.generationId, groupInstanceId, assignments: Object.entries(to).map(([memberId, a]) => ({ memberId, assignment: Buffer.from(a) })) });
+const heartbeat = async (
+  server: SimServer,
+  groupId: string,
+  j: { memberId: string; generationId: number },
+  groupInstanceId: string | null = null,
+): Promise<number> =>
+  (await server.ask('Heartbeat', 3, { groupId, memberId: j.memberId, generationId: j.generationId, groupInstanceId }))
+    .errorCode;
+const sync = (
+  client: WireClient,
+  groupId: string,
+  j: Joined,
+  to: Readonly<Record<string, string>> = {},
+  groupInstanceId: string | null = null,
+): Promise<Res<'SyncGroup'>> =>
+  client.call('SyncGroup', 3, {
+    groupId,
+    memberId: j.memberId,
+    generationId: j.generationId,
+    groupInstanceId,
+    assignments: Object.entries(to).map(([memberId, a]) => ({ memberId, assignment: Buffer.from(a) })),
+  });
 
 interface Pair {
   readonly server: SimServer;
@@ -25,7 +48,11 @@ interface Pair {
   readonly jb: Joined;
 }
 /** Two settled members; `ja` leads. */
-async function pair(options: Partial<Req<'JoinGroup'>> = {}, instances: [string | null, string | null] = [null, null], start: Parameters<typeof SimServer.start>[0] = {}): Promise<Pair> {
+async function pair(
+  options: Partial<Req<'JoinGroup'>> = {},
+  instances: [string | null, string | null] = [null, null],
+  start: Parameters<typeof SimServer.start>[0] = {},
+): Promise<Pair> {
   const server = await SimServer.start(start);
   await createTopic(server, 't', { partitions: 2 });
   const a = server.connect();
@@ -49,9 +76,15 @@ describe('R12 new member', () => {
     for (const version of [4, 5, 9]) {
       const r = await server.ask('JoinGroup', version, joinFields(`g${version}`, ''));
       expect([r.errorCode, r.memberId === '', r.generationId]).toEqual([K.MEMBER_ID_REQUIRED, false, -1]);
-      expect(await server.ask('JoinGroup', version, joinFields(`g${version}`, r.memberId))).toMatchObject({ errorCode: 0, memberId: r.memberId, generationId: 1, leader: r.memberId });
+      expect(await server.ask('JoinGroup', version, joinFields(`g${version}`, r.memberId))).toMatchObject({
+        errorCode: 0,
+        memberId: r.memberId,
+        generationId: 1,
+        leader: r.memberId,
+      });
     }
-    for (const version of [0, 1, 2, 3]) expect((await server.ask('JoinGroup', version, joinFields(`g${version}`, ''))).errorCode).toBe(0);
+    for (const version of [0, 1, 2, 3])
+      expect((await server.ask('JoinGroup', version, joinFields(`g${version}`, ''))).errorCode).toBe(0);
   });
 
   test('R12 an unknown member id → UNKNOWN_MEMBER_ID', async () => {
@@ -86,8 +119,13 @@ describe('R12 static members', () => {
     expect(await heartbeat(server, 'g', jb, 'two')).toBe(K.FENCED_INSTANCE_ID);
     expect((await server.run(sync(server.connect(), 'g', jb, {}, 'two'))).errorCode).toBe(K.FENCED_INSTANCE_ID);
     expect(await commit(server, { groupId: 'g', ...jb }, 't', 3, { instanceId: 'two' })).toBe(K.FENCED_INSTANCE_ID);
-    expect((await server.run(join(server.connect(), 'g', jb.memberId, { groupInstanceId: 'two' }))).errorCode).toBe(K.FENCED_INSTANCE_ID);
-    const left = await server.ask('LeaveGroup', 3, { groupId: 'g', members: [{ memberId: jb.memberId, groupInstanceId: 'two', reason: null }] });
+    expect((await server.run(join(server.connect(), 'g', jb.memberId, { groupInstanceId: 'two' }))).errorCode).toBe(
+      K.FENCED_INSTANCE_ID,
+    );
+    const left = await server.ask('LeaveGroup', 3, {
+      groupId: 'g',
+      members: [{ memberId: jb.memberId, groupInstanceId: 'two', reason: null }],
+    });
     expect(left.members[0]?.errorCode).toBe(K.FENCED_INSTANCE_ID);
   });
 
@@ -118,12 +156,16 @@ describe('R12 protocol selection', () => {
     const server = await SimServer.start();
     const a = server.connect();
     const b = server.connect();
-    const protocols = (...names: string[]) => ({ protocols: names.map((name) => ({ name, metadata: Buffer.from(name) })) });
+    const protocols = (...names: string[]) => ({
+      protocols: names.map((name) => ({ name, metadata: Buffer.from(name) })),
+    });
     const first = await server.run(join(a, 'g', '', protocols('range', 'sticky', 'own')));
     expect(first.protocolName).toBe('range');
     const pb = join(b, 'g', '', protocols('roundrobin', 'sticky', 'range'));
     await server.advance(5);
-    const [ja, jb] = await server.run(Promise.all([join(a, 'g', first.memberId, protocols('own', 'sticky', 'range')), pb]));
+    const [ja, jb] = await server.run(
+      Promise.all([join(a, 'g', first.memberId, protocols('own', 'sticky', 'range')), pb]),
+    );
     expect([ja.protocolName, jb.protocolName]).toEqual(['sticky', 'sticky']);
     expect(ja.members.map((m) => m.metadata.toString())).toEqual(['sticky', 'sticky']);
   });
@@ -131,18 +173,40 @@ describe('R12 protocol selection', () => {
   test('R12 protocol selection: another type or no common name → INCONSISTENT_GROUP_PROTOCOL', async () => {
     const server = await SimServer.start();
     const m = await joinAlone(server, 'g');
-    expect((await server.ask('JoinGroup', 3, joinFields('g', '', { protocolType: 'connect' }))).errorCode).toBe(K.INCONSISTENT_GROUP_PROTOCOL);
-    expect((await server.ask('JoinGroup', 3, joinFields('g', '', { protocols: [{ name: 'other', metadata: Buffer.alloc(0) }] }))).errorCode).toBe(K.INCONSISTENT_GROUP_PROTOCOL);
-    expect((await server.ask('JoinGroup', 3, joinFields('h', '', { protocolType: '' }))).errorCode).toBe(K.INCONSISTENT_GROUP_PROTOCOL);
+    expect((await server.ask('JoinGroup', 3, joinFields('g', '', { protocolType: 'connect' }))).errorCode).toBe(
+      K.INCONSISTENT_GROUP_PROTOCOL,
+    );
+    expect(
+      (
+        await server.ask(
+          'JoinGroup',
+          3,
+          joinFields('g', '', { protocols: [{ name: 'other', metadata: Buffer.alloc(0) }] }),
+        )
+      ).errorCode,
+    ).toBe(K.INCONSISTENT_GROUP_PROTOCOL);
+    expect((await server.ask('JoinGroup', 3, joinFields('h', '', { protocolType: '' }))).errorCode).toBe(
+      K.INCONSISTENT_GROUP_PROTOCOL,
+    );
     expect(await heartbeat(server, 'g', m)).toBe(0);
-    for (const [protocolType, protocolName] of [['connect', 'range'], ['consumer', 'sticky']] as const) expect((await server.ask('SyncGroup', 5, { ...m, protocolType, protocolName })).errorCode).toBe(K.INCONSISTENT_GROUP_PROTOCOL);
+    for (const [protocolType, protocolName] of [
+      ['connect', 'range'],
+      ['consumer', 'sticky'],
+    ] as const)
+      expect((await server.ask('SyncGroup', 5, { ...m, protocolType, protocolName })).errorCode).toBe(
+        K.INCONSISTENT_GROUP_PROTOCOL,
+      );
   });
 });
 
 test('R12 opacity: any type, name and bytes pass through, and survive a kill', async () => {
   const server = await SimServer.start();
   const odd = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
-  for (const [protocolType, name] of [['connect', 'compatible'], ['sr', 'v0'], ['x y/ü', 'é']] as const) {
+  for (const [protocolType, name] of [
+    ['connect', 'compatible'],
+    ['sr', 'v0'],
+    ['x y/ü', 'é'],
+  ] as const) {
     const groupId = `g-${protocolType}`;
     const client = server.connect();
     const j = await server.run(join(client, groupId, '', { protocolType, protocols: [{ name, metadata: odd }] }));
@@ -152,7 +216,12 @@ test('R12 opacity: any type, name and bytes pass through, and survive a kill', a
     await server.run(client.call('SyncGroup', 3, { ...fields, assignments: [{ memberId: j.memberId, assignment }] }));
     await server.restart('kill');
     const again = await server.ask('SyncGroup', 5, { ...fields, protocolType, protocolName: name });
-    expect([again.errorCode, again.assignment.equals(assignment), again.protocolType, again.protocolName]).toEqual([0, true, protocolType, name]);
+    expect([again.errorCode, again.assignment.equals(assignment), again.protocolType, again.protocolName]).toEqual([
+      0,
+      true,
+      protocolType,
+      name,
+    ]);
   }
 });
 
@@ -223,12 +292,19 @@ describe('R12 error meaning', () => {
     expect(await heartbeat(server, 'g', behind)).toBe(K.ILLEGAL_GENERATION);
     expect(await heartbeat(server, 'g', ahead)).toBe(K.ILLEGAL_GENERATION);
     expect(await heartbeat(server, 'no-such-group', ja)).toBe(K.UNKNOWN_MEMBER_ID);
-    const syncCode = async (x: { memberId: string; generationId: number }) => (await server.ask('SyncGroup', 3, { groupId: 'g', ...x, groupInstanceId: null })).errorCode;
-    expect([await syncCode(stranger), await syncCode(behind), await syncCode(jb)]).toEqual([K.UNKNOWN_MEMBER_ID, K.ILLEGAL_GENERATION, 0]);
+    const syncCode = async (x: { memberId: string; generationId: number }) =>
+      (await server.ask('SyncGroup', 3, { groupId: 'g', ...x, groupInstanceId: null })).errorCode;
+    expect([await syncCode(stranger), await syncCode(behind), await syncCode(jb)]).toEqual([
+      K.UNKNOWN_MEMBER_ID,
+      K.ILLEGAL_GENERATION,
+      0,
+    ]);
     expect(await commit(server, { groupId: 'g', ...stranger }, 't', 1)).toBe(K.UNKNOWN_MEMBER_ID);
     expect(await commit(server, { groupId: 'g', ...behind }, 't', 1)).toBe(K.ILLEGAL_GENERATION);
     expect(await commit(server, { groupId: 'g', ...ja }, 't', 1)).toBe(0);
-    expect((await server.ask('LeaveGroup', 1, { groupId: 'g', memberId: 'stranger' })).errorCode).toBe(K.UNKNOWN_MEMBER_ID);
+    expect((await server.ask('LeaveGroup', 1, { groupId: 'g', memberId: 'stranger' })).errorCode).toBe(
+      K.UNKNOWN_MEMBER_ID,
+    );
   });
 
   test('R12 §10 #11 while a rebalance completes: heartbeats and commits → REBALANCE_IN_PROGRESS', async () => {
@@ -266,11 +342,24 @@ describe('R12 error meaning', () => {
         }
         if (j.errorCode !== 0) bad.push(`join ${j.errorCode}`);
         memberId = j.memberId;
-        const s = await sync(client, 'g', j, j.leader === j.memberId ? Object.fromEntries(j.members.map((m) => [m.memberId, `${assignment}${m.memberId}`])) : {});
+        const s = await sync(
+          client,
+          'g',
+          j,
+          j.leader === j.memberId
+            ? Object.fromEntries(j.members.map((m) => [m.memberId, `${assignment}${m.memberId}`]))
+            : {},
+        );
         if (s.errorCode === K.REBALANCE_IN_PROGRESS) continue;
         if (s.errorCode !== 0) bad.push(`sync ${s.errorCode}`);
-        else if (s.assignment.toString() !== `${assignment}${memberId}`) bad.push(`assignment of ${s.assignment.length}`);
-        const h = await client.call('Heartbeat', 3, { groupId: 'g', memberId, generationId: j.generationId, groupInstanceId: null });
+        else if (s.assignment.toString() !== `${assignment}${memberId}`)
+          bad.push(`assignment of ${s.assignment.length}`);
+        const h = await client.call('Heartbeat', 3, {
+          groupId: 'g',
+          memberId,
+          generationId: j.generationId,
+          groupInstanceId: null,
+        });
         if (h.errorCode === K.REBALANCE_IN_PROGRESS) continue;
         if (h.errorCode !== 0) bad.push(`heartbeat ${h.errorCode}`);
         members.push({ client, j });
@@ -300,12 +389,22 @@ describe('R12 simple consumers, round trip, errors', () => {
     await createTopic(server, 't', { partitions: 3 });
     const metadata = 'ünïcødé "quotes" \u0000 and 😀';
     expect(await commit(server, { groupId: 'g' }, 't', 42, { metadata, epoch: 0 })).toBe(0);
-    expect(await commit(server, { groupId: 'g' }, 't', Number.MAX_SAFE_INTEGER, { metadata: '', partition: 1 })).toBe(0);
+    expect(await commit(server, { groupId: 'g' }, 't', Number.MAX_SAFE_INTEGER, { metadata: '', partition: 1 })).toBe(
+      0,
+    );
     expect(await commit(server, { groupId: 'g' }, 't', 0, { metadata: null, partition: 2 })).toBe(0);
     for (const how of ['close', 'kill', 'power'] as const) {
       await server.restart(how, 'nothing');
-      expect(await committed(server, 'g', 't', 0)).toMatchObject({ committedOffset: 42, metadata, committedLeaderEpoch: 0 });
-      expect(await committed(server, 'g', 't', 1)).toMatchObject({ committedOffset: Number.MAX_SAFE_INTEGER, metadata: '', committedLeaderEpoch: -1 });
+      expect(await committed(server, 'g', 't', 0)).toMatchObject({
+        committedOffset: 42,
+        metadata,
+        committedLeaderEpoch: 0,
+      });
+      expect(await committed(server, 'g', 't', 1)).toMatchObject({
+        committedOffset: Number.MAX_SAFE_INTEGER,
+        metadata: '',
+        committedLeaderEpoch: -1,
+      });
       expect(await committed(server, 'g', 't', 2)).toMatchObject({ committedOffset: 0, metadata: '' });
     }
   });
@@ -314,7 +413,9 @@ describe('R12 simple consumers, round trip, errors', () => {
     const server = await SimServer.start();
     await createTopic(server, 't');
     expect(await commit(server, { groupId: 'g' }, 't', 1, { metadata: 'x'.repeat(4_096) })).toBe(0);
-    expect(await commit(server, { groupId: 'g' }, 't', 2, { metadata: 'x'.repeat(4_097) })).toBe(K.OFFSET_METADATA_TOO_LARGE);
+    expect(await commit(server, { groupId: 'g' }, 't', 2, { metadata: 'x'.repeat(4_097) })).toBe(
+      K.OFFSET_METADATA_TOO_LARGE,
+    );
     expect((await committed(server, 'g', 't')).committedOffset).toBe(1);
   });
 
@@ -324,7 +425,10 @@ describe('R12 simple consumers, round trip, errors', () => {
     expect(await committed(server, 'nobody', 't')).toMatchObject({ committedOffset: -1, errorCode: 0 });
     expect(await committed(server, 'nobody', 'nope')).toMatchObject({ committedOffset: -1, errorCode: 0 });
     for (const version of [1, 2, 5, 7]) {
-      const r = await server.ask('OffsetFetch', version, { groupId: 'nobody', topics: [{ name: 't', partitionIndexes: [0] }] });
+      const r = await server.ask('OffsetFetch', version, {
+        groupId: 'nobody',
+        topics: [{ name: 't', partitionIndexes: [0] }],
+      });
       expect([r.errorCode, r.topics[0]?.partitions[0]?.committedOffset]).toEqual([0, -1]);
     }
   });
@@ -336,19 +440,33 @@ describe('R12 simple consumers, round trip, errors', () => {
     const [topic] = fields.topics ?? [];
     const [p] = topic?.partitions ?? [];
     if (topic === undefined || p === undefined) throw new Error('no partition');
-    const r = await server.ask('OffsetCommit', 8, { ...fields, topics: [{ ...topic, partitions: [p, { ...p, partitionIndex: 5 }] }, { name: 'nope', partitions: [p] }] });
-    expect(r.topics.map((t) => t.partitions.map((x) => x.errorCode))).toEqual([[0, K.UNKNOWN_TOPIC_OR_PARTITION], [K.UNKNOWN_TOPIC_OR_PARTITION]]);
+    const r = await server.ask('OffsetCommit', 8, {
+      ...fields,
+      topics: [
+        { ...topic, partitions: [p, { ...p, partitionIndex: 5 }] },
+        { name: 'nope', partitions: [p] },
+      ],
+    });
+    expect(r.topics.map((t) => t.partitions.map((x) => x.errorCode))).toEqual([
+      [0, K.UNKNOWN_TOPIC_OR_PARTITION],
+      [K.UNKNOWN_TOPIC_OR_PARTITION],
+    ]);
     expect((await committed(server, 'g', 't')).committedOffset).toBe(7);
   });
 
   test('R12 retention: offsets.retention.minutes counts from the moment the group became empty', async () => {
-    const server = await SimServer.start({ set: { 'offsets.retention.minutes': '10', 'offsets.retention.check.interval.ms': '1000' } });
+    const server = await SimServer.start({
+      set: { 'offsets.retention.minutes': '10', 'offsets.retention.check.interval.ms': '1000' },
+    });
     await createTopic(server, 't');
     const m = await joinAlone(server, 'g', { sessionTimeoutMs: 1_800_000 });
     expect(await commit(server, m, 't', 5)).toBe(0);
     await server.advance(15 * 60_000);
     expect((await committed(server, 'g', 't')).committedOffset).toBe(5); // alive: never
-    await server.ask('LeaveGroup', 3, { groupId: 'g', members: [{ memberId: m.memberId, groupInstanceId: null, reason: null }] });
+    await server.ask('LeaveGroup', 3, {
+      groupId: 'g',
+      members: [{ memberId: m.memberId, groupInstanceId: null, reason: null }],
+    });
     await server.advance(9 * 60_000);
     expect((await committed(server, 'g', 't')).committedOffset).toBe(5);
     await server.advance(2 * 60_000);
@@ -360,8 +478,23 @@ describe('R12 simple consumers, round trip, errors', () => {
 
 test('R12 coordinator discovery succeeds before anything exists', async () => {
   const server = await SimServer.start();
-  for (const version of [0, 1, 3]) expect(await server.ask('FindCoordinator', version, { key: 'g' })).toMatchObject({ errorCode: 0, nodeId: 1, port: 9092 });
-  expect((await server.ask('FindCoordinator', 6, { coordinatorKeys: ['g', '', 'ü'] })).coordinators.map((c) => [c.key, c.errorCode, c.nodeId])).toEqual([['g', 0, 1], ['', 0, 1], ['ü', 0, 1]]);
+  for (const version of [0, 1, 3])
+    expect(await server.ask('FindCoordinator', version, { key: 'g' })).toMatchObject({
+      errorCode: 0,
+      nodeId: 1,
+      port: 9092,
+    });
+  expect(
+    (await server.ask('FindCoordinator', 6, { coordinatorKeys: ['g', '', 'ü'] })).coordinators.map((c) => [
+      c.key,
+      c.errorCode,
+      c.nodeId,
+    ]),
+  ).toEqual([
+    ['g', 0, 1],
+    ['', 0, 1],
+    ['ü', 0, 1],
+  ]);
   expect((await server.ask('Metadata', 9, { topics: null })).topics).toEqual([]);
 });
 
@@ -385,18 +518,24 @@ describe('R12 what is durable', () => {
     expect((await committed(server, 'g', 't')).committedOffset).toBe(3);
   });
 
-  test.each(['close', 'kill', 'power'] as const)('C17 after %s: same generation, no rejoin, no commit refused, sessions begin anew', async (how) => {
-    const { server, ja, jb } = await pair({ sessionTimeoutMs: 10_000 });
-    await server.advance(9_000); // nearly gone
-    await server.restart(how, 'nothing');
-    await server.advance(9_000);
-    expect([await heartbeat(server, 'g', ja), await heartbeat(server, 'g', jb)]).toEqual([0, 0]);
-    expect([await commit(server, { groupId: 'g', ...ja }, 't', 1), await commit(server, { groupId: 'g', ...jb }, 't', 2, { partition: 1 })]).toEqual([0, 0]);
-    const client = server.connect();
-    expect((await server.run(sync(client, 'g', jb))).assignment.toString()).toBe('B');
-    await server.advance(11_000);
-    expect(await heartbeat(server, 'g', ja)).toBe(K.UNKNOWN_MEMBER_ID);
-  });
+  test.each(['close', 'kill', 'power'] as const)(
+    'C17 after %s: same generation, no rejoin, no commit refused, sessions begin anew',
+    async (how) => {
+      const { server, ja, jb } = await pair({ sessionTimeoutMs: 10_000 });
+      await server.advance(9_000); // nearly gone
+      await server.restart(how, 'nothing');
+      await server.advance(9_000);
+      expect([await heartbeat(server, 'g', ja), await heartbeat(server, 'g', jb)]).toEqual([0, 0]);
+      expect([
+        await commit(server, { groupId: 'g', ...ja }, 't', 1),
+        await commit(server, { groupId: 'g', ...jb }, 't', 2, { partition: 1 }),
+      ]).toEqual([0, 0]);
+      const client = server.connect();
+      expect((await server.run(sync(client, 'g', jb))).assignment.toString()).toBe('B');
+      await server.advance(11_000);
+      expect(await heartbeat(server, 'g', ja)).toBe(K.UNKNOWN_MEMBER_ID);
+    },
+  );
 
   test('C17 killed in the middle of a rebalance: members settle again', async () => {
     for (let seed = 1; seed <= 6; seed++) {
@@ -408,7 +547,10 @@ describe('R12 what is durable', () => {
       await server.restart(seed % 2 === 0 ? 'kill' : 'power');
       await server.run(Promise.all([pc, pa]));
       const clients = [server.connect(), server.connect()];
-      const joined = Promise.all([join(clients[0] as WireClient, 'g', ja.memberId), join(clients[1] as WireClient, 'g', jb.memberId)]);
+      const joined = Promise.all([
+        join(clients[0] as WireClient, 'g', ja.memberId),
+        join(clients[1] as WireClient, 'g', jb.memberId),
+      ]);
       const [xa, xb] = await server.run(joined, 120_000);
       expect([xa.errorCode, xb.errorCode]).toEqual([0, 0]);
       expect(xa.generationId).toBe(xb.generationId);
