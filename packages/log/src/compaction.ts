@@ -281,15 +281,12 @@ export class Compaction {
     let isFirst = true;
     for (const segment of segments) {
       if (isFull || segment.end <= log.cleanedTo) continue;
-      await this.#eachUnit(log, segment, (b, at, length, position, extent) => {
-        if (position + extent <= log.cleanedTo) return undefined;
-        const force = isFirst;
+      await this.#eachUnit(log, segment, function* (b, at, length, position, extent) {
+        if (position + extent <= log.cleanedTo) return true;
+        isFull = !(yield* compactor.note(b, at, length, map, isFirst));
         isFirst = false;
-        return settle(compactor.note(b, at, length, map, force), (fits) => {
-          isFull = !fits;
-          if (fits) end = position + extent;
-          return fits;
-        });
+        if (!isFull) end = position + extent;
+        return !isFull;
       });
       if (!isFull) end = segment.end;
     }
@@ -326,9 +323,10 @@ export class Compaction {
         await this.#eachUnit(
           log,
           segment,
-          (b, at, length, position) => {
+          function* (b, at, length, position) {
             // Behind the map a record may have a newer one that nobody knows of yet.
-            const left = position >= mapEnd ? b.subarray(at, at + length) : compactor.rewrite(b, at, length, pass);
+            const left =
+              position >= mapEnd ? b.subarray(at, at + length) : yield* compactor.rewrite(b, at, length, pass);
             if (left === undefined || left.length !== length || left.buffer !== b.buffer) changed = true;
             if (left !== undefined) out.add(left);
             else if (out.isEmpty) lastOne = compactor.emptied(b, at, length);
@@ -427,7 +425,7 @@ export class Compaction {
   async #eachUnit(
     log: Log,
     segment: Segment,
-    visit: (b: Buffer, at: number, length: number, position: number, extent: number) => boolean,
+    visit: (b: Buffer, at: number, length: number, position: number, extent: number) => Generator<void, boolean, void>,
     afterWindow?: () => Promise<void>,
   ): Promise<void> {
     const shard = this.#shard;
@@ -464,10 +462,15 @@ export class Compaction {
               throw new DamagedUnit(`${path}: order of offsets at byte ${at + rel}`);
             if (!format.intact(b, rel, bytes)) throw new DamagedUnit(`${path}: checksum at byte ${at + rel}`);
             next = position + extent;
-            if (!visit(b, rel, bytes, position, extent)) return;
+            const work = visit(b, rel, bytes, position, extent);
+            let step = work.next();
+            while (step.done !== true) {
+              if (this.#isLong()) await this.#breathe();
+              step = work.next();
+            }
+            if (!step.value) return;
             rel += bytes;
-            // The clock is asked between units only: a large one is 1 MB by default.
-            if (shard.clock.monotonicMs() - this.#sliceStartMs >= SLICE_MS) await this.#breathe();
+            if (this.#isLong()) await this.#breathe();
           }
           await afterWindow?.();
           at += rel;
@@ -480,6 +483,10 @@ export class Compaction {
     } finally {
       shard.files.done(opened);
     }
+  }
+
+  #isLong(): boolean {
+    return this.#shard.clock.monotonicMs() - this.#sliceStartMs >= SLICE_MS;
   }
 
   /** Others come first. @throws when the shard ends, or this does */

@@ -32,14 +32,21 @@ const LOG = {} as Log;
 function passOver(batches: readonly Buffer[], options: Partial<CompactionPass> = {}): CompactionPass {
   const map = new OffsetMap(1 << 20);
   const compactor = new RecordCompactor();
-  for (const b of batches) compactor.note(b, 0, b.length, map, false);
+  for (const b of batches) finish(compactor.note(b, 0, b.length, map, false));
   return { log: LOG, map, nowMs: NOW, deleteRetentionMs: HOUR, horizonMs: Number.POSITIVE_INFINITY, ...options };
+}
+
+function finish<T>(work: Generator<void, T, void>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
 }
 
 function rewrite(compactor: RecordCompactor, b: Buffer, pass: CompactionPass): Buffer | undefined {
   // In the middle of other bytes, as in a segment.
   const around = Buffer.concat([Buffer.alloc(13, 0xee), b, Buffer.alloc(7, 0xee)]);
-  const left = compactor.rewrite(around, 13, b.length, pass);
+  const left = finish(compactor.rewrite(around, 13, b.length, pass));
   if (left === undefined) return undefined;
   expect(left.length).toBe(batchSizeBytes(left, 0));
   expect(recordFormat.intact(left, 0, left.length)).toBe(true);
@@ -203,7 +210,7 @@ it('a stored batch that cannot be decoded is named', () => {
   const b = encodeBatch(FIVE, { codec: 1 });
   b.fill(0xaa, BATCH_HEADER_BYTES);
   const compactor = new RecordCompactor();
-  expect(() => compactor.note(b, 0, b.length, new OffsetMap(1), false)).toThrow('CORRUPT_DATA');
+  expect(() => finish(compactor.note(b, 0, b.length, new OffsetMap(1), false))).toThrow('CORRUPT_DATA');
 });
 
 // --------------------------------------------------------------------------------------------- against a naive model

@@ -46,6 +46,9 @@ export interface RecordCompactorOptions {
   readonly lastOffsetOf?: (log: Log, producerId: number) => number | undefined;
 }
 
+/** Between two yields: about half a millisecond. */
+const RECORDS_PER_STEP = 256;
+
 export class RecordCompactor implements UnitCompactor {
   readonly #lastOffsetOf: RecordCompactorOptions['lastOffsetOf'];
   readonly #cursor = new RecordCursor();
@@ -54,34 +57,36 @@ export class RecordCompactor implements UnitCompactor {
     this.#lastOffsetOf = options.lastOffsetOf;
   }
 
-  note(b: Buffer, at: number, _length: number, map: OffsetMap, force: boolean): boolean {
+  *note(b: Buffer, at: number, _length: number, map: OffsetMap, force: boolean): Generator<void, boolean, void> {
     if (isOfTransaction(b, at) || batchRecordCount(b, at) === 0) return true;
     const cursor = this.#cursor;
-    return decoding(() => {
+    try {
       cursor.open(b, at);
       while (cursor.next()) {
         const key = cursor.key();
         if (key !== null && !map.put(key, cursor.offset, force)) return false;
+        if (cursor.index % RECORDS_PER_STEP === RECORDS_PER_STEP - 1) yield;
       }
       return true;
-    });
+    } catch (error) {
+      throw undecodable(error);
+    }
   }
 
-  rewrite(b: Buffer, at: number, length: number, pass: CompactionPass): Buffer | undefined {
+  *rewrite(b: Buffer, at: number, length: number, pass: CompactionPass): Generator<void, Buffer | undefined, void> {
     const unchanged = b.subarray(at, at + length);
     if (isOfTransaction(b, at)) return unchanged;
     const count = batchRecordCount(b, at);
     if (count === 0) return this.#isLastOfProducer(b, at, pass.log) ? unchanged : undefined;
-    return decoding(() => {
-      const kept = this.#keep(b, at, pass);
-      if (kept.bodies.length === 0) return this.#isLastOfProducer(b, at, pass.log) ? this.emptied(b, at) : undefined;
-      // A tombstone that was kept for the first time begins to count now.
-      const horizonMs = kept.horizonMs ?? (kept.tombstones > 0 ? pass.nowMs + pass.deleteRetentionMs : undefined);
-      if (kept.tombstones > 0 && horizonMs !== undefined) pass.horizonMs = Math.min(pass.horizonMs, horizonMs);
-      if (kept.bodies.length === count && horizonMs === kept.horizonMs) return unchanged;
-      if (horizonMs !== kept.horizonMs && horizonMs !== undefined) this.#rebase(kept, horizonMs);
-      return assemble(b, at, kept, horizonMs);
-    });
+    const kept = yield* this.#keep(b, at, pass);
+    if (kept.bodies.length === 0) return this.#isLastOfProducer(b, at, pass.log) ? this.emptied(b, at) : undefined;
+    // A tombstone that was kept for the first time begins to count now.
+    const horizonMs = kept.horizonMs ?? (kept.tombstones > 0 ? pass.nowMs + pass.deleteRetentionMs : undefined);
+    if (kept.tombstones > 0 && horizonMs !== undefined) pass.horizonMs = Math.min(pass.horizonMs, horizonMs);
+    if (kept.bodies.length === count && horizonMs === kept.horizonMs) return unchanged;
+    if (horizonMs !== kept.horizonMs && horizonMs !== undefined) this.#rebase(kept, horizonMs);
+    yield;
+    return assemble(b, at, kept, horizonMs);
   }
 
   emptied(b: Buffer, at: number): Buffer {
@@ -98,22 +103,27 @@ export class RecordCompactor implements UnitCompactor {
   }
 
   /** The records that stay. Their bodies are slices of the batch, or of its decompressed form. */
-  #keep(b: Buffer, at: number, pass: CompactionPass): Kept {
+  *#keep(b: Buffer, at: number, pass: CompactionPass): Generator<void, Kept, void> {
     const cursor = this.#cursor;
     const horizonMs = batchHasDeleteHorizon(b, at) ? batchBaseTimestamp(b, at) : undefined;
     const isOver = horizonMs !== undefined && pass.nowMs >= horizonMs;
     const kept: Kept = { bodies: [], timestamps: [], tombstones: 0, maxTimestamp: Number.NEGATIVE_INFINITY, horizonMs };
-    cursor.open(b, at);
-    while (cursor.next()) {
-      const key = cursor.key();
-      if (key === null || cursor.offset < pass.map.get(key)) continue;
-      if (!cursor.hasValue()) {
-        if (isOver) continue;
-        kept.tombstones++;
+    try {
+      cursor.open(b, at);
+      while (cursor.next()) {
+        if (cursor.index % RECORDS_PER_STEP === RECORDS_PER_STEP - 1) yield;
+        const key = cursor.key();
+        if (key === null || cursor.offset < pass.map.get(key)) continue;
+        if (!cursor.hasValue()) {
+          if (isOver) continue;
+          kept.tombstones++;
+        }
+        kept.bodies.push(cursor.body());
+        kept.timestamps.push(cursor.timestamp);
+        if (cursor.timestamp > kept.maxTimestamp) kept.maxTimestamp = cursor.timestamp;
       }
-      kept.bodies.push(cursor.body());
-      kept.timestamps.push(cursor.timestamp);
-      if (cursor.timestamp > kept.maxTimestamp) kept.maxTimestamp = cursor.timestamp;
+    } catch (error) {
+      throw undecodable(error);
     }
     return kept;
   }
@@ -179,11 +189,7 @@ const isOfTransaction = (b: Buffer, at: number): boolean =>
   (batchAttributes(b, at) & (ATTRIBUTE_TRANSACTIONAL | ATTRIBUTE_CONTROL)) !== 0;
 
 /** A batch whose checksum is good and whose records make no sense was stored wrong: nothing of the log is touched then. */
-function decoding<T>(fn: () => T): T {
-  try {
-    return fn();
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    throw new HadronError('CORRUPT_DATA', `a stored batch cannot be decoded: ${error.message}`, { cause: error });
-  }
+function undecodable(error: unknown): unknown {
+  if (!(error instanceof ProtocolError)) return error;
+  return new HadronError('CORRUPT_DATA', `a stored batch cannot be decoded: ${error.message}`, { cause: error });
 }

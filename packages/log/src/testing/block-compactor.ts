@@ -4,11 +4,13 @@ import type { UnitCompactor } from '../compaction.ts';
 import { block, keyOf, valueOf } from './blocks.ts';
 
 export const blockCompactor: UnitCompactor = {
-  note(b, at, _length, map, force) {
+  *note(b, at, _length, map, force) {
+    yield;
     const key = keyOf(b, at);
     return key === '' || map.put(Buffer.from(key), readI64(b, at + 8), force);
   },
-  rewrite(b, at, length, pass) {
+  *rewrite(b, at, length, pass) {
+    yield;
     const key = keyOf(b, at);
     if (key === '' || readI64(b, at + 8) < pass.map.get(Buffer.from(key))) return undefined;
     if (valueOf(b, at) === '') {
