@@ -109,7 +109,7 @@ export class Campaign {
       ...COMMON,
       'storage.commit.log.bytes': String(logBytes),
       'storage.commit.log.max.bytes': String(logBytes * this.random.between(2, 8)),
-      'storage.commit.file.bytes': String(this.random.pick([65_536, 131_072, 524_288])),
+      'storage.commit.file.bytes': String(Math.max(65_536, logBytes / this.random.pick([2, 4, 8]))),
       'storage.tail.cache.bytes': '1048576',
       'log.segment.bytes': '1048576',
     };
@@ -193,7 +193,9 @@ export class Campaign {
     );
     const stuck = (): string[] => {
       const moved = (name: string): boolean => this.ledger.progressOf(name).acks > before.get(name)!;
-      const actors = this.actors.filter(({ name }) => !moved(name)).map(({ name }) => name);
+      const actors = this.actors
+        .filter(({ name }) => !moved(name))
+        .map(({ name, doing }) => (doing === undefined ? name : `${name} (${doing})`));
       const groups = [...GROUPS.keys()].filter(
         (group) => !this.members.some(({ name }) => name.startsWith(group) && moved(name)),
       );

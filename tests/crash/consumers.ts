@@ -114,6 +114,10 @@ export class PlatformaticMember implements Actor {
   private async follow(consumer: PlatformaticConsumer): Promise<void> {
     const { ledger } = this.setting;
     const topics = [...this.topics];
+    // What goes wrong between requests; without a listener it would end the process.
+    consumer.on('error', (error: Error) => {
+      this.lastError = reason(error);
+    });
     const stream = await consumer.consume({ topics, mode: 'committed', fallbackMode: 'earliest', autocommit: false });
     // Positions given to us in an assignment that is over are not ours to commit.
     const pending = new Map<string, Bytes>();

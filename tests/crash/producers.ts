@@ -16,6 +16,8 @@ import { makeValue, mixedSize } from './values.ts';
 
 export interface Actor {
   readonly name: string;
+  /** What it waits for, where that is worth telling. */
+  readonly doing?: string;
   start(): Promise<void>;
   /** Resolves when everything it sent is answered. */
   stop(): Promise<void>;
@@ -289,6 +291,7 @@ class KcatProducer implements Actor {
   private child: ChildProcess | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stderr = '';
+  private readonly said: string[] = [];
 
   constructor(setting: Setting) {
     this.setting = setting;
@@ -324,12 +327,13 @@ class KcatProducer implements Actor {
     const hangs = await late(ended, STOP_MS_MAX);
     if (hangs) child.kill('SIGKILL');
     if (hangs || child.exitCode !== 0 || this.waiting.length > 0) {
-      const said = this.stderr.trim().split('\n').slice(-2).join(' | ');
-      this.setting.ledger.problems.push(
-        `kcat: ${this.waiting.length} records without a report, exit code ${child.exitCode}: ${said}`,
-      );
+      this.setting.ledger.problems.push(`kcat: ${this.doing}`);
       this.setting.ledger.giveUp(this.waiting);
     }
+  }
+
+  get doing(): string {
+    return `${this.waiting.length} records without a report, exit code ${this.child?.exitCode}: ${this.said.join(' | ')}`;
   }
 
   private feed(): void {
@@ -348,10 +352,10 @@ class KcatProducer implements Actor {
 
   private reports(chunk: Buffer): void {
     const lines = (this.stderr + chunk.toString()).split('\n');
-    this.stderr = lines.slice(-3).join('\n');
     for (const line of lines.slice(0, -1)) {
       const delivered = /Message delivered to partition 0 \(offset (\d+)\)/.exec(line);
       const failed = line.includes('Delivery failed');
+      if (delivered === null) this.said.push(line);
       const first = delivered !== null || failed ? this.waiting.shift() : undefined;
       if (first === undefined) continue;
       if (failed) {
@@ -364,6 +368,7 @@ class KcatProducer implements Actor {
       this.setting.ledger.ackedOffset('pipelined', 0, Number(delivered![1]), { key: state.key, counter });
     }
     this.stderr = lines.at(-1)!;
+    this.said.splice(0, this.said.length - 3);
   }
 }
 

@@ -95,6 +95,11 @@ export class Server {
     return { code: child.exitCode, signal: child.signalCode, ms: performance.now() - at };
   }
 
+  /** The end of its log. */
+  lastWords(lines = 3): string {
+    return this.logSince(0).trim().split('\n').slice(-lines).join('\n');
+  }
+
   private spawn(settings: Readonly<Record<string, string>>): ChildProcess {
     const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
     const ports = ['--kafka-port', String(this.port), '--http-port', '0'];

@@ -11,6 +11,7 @@ const RECORDS = 5;
 
 export class TopicLives implements Actor {
   readonly name = 'topic-lives';
+  doing = '';
   /** Acknowledged as created and not being deleted. */
   readonly alive = new Set<string>();
   /** Acknowledged as deleted and not created again. */
@@ -56,6 +57,7 @@ export class TopicLives implements Actor {
   private async create(topic: string, n: number): Promise<void> {
     const { ledger, kafka } = this.setting;
     this.gone.delete(topic);
+    this.doing = `creates ${topic}`;
     // "Exists already" is what the client hears when an answer was lost with the server.
     await this.admin.createTopics({
       topics: [{ topic, numPartitions: 2, replicationFactor: 1 }],
@@ -71,8 +73,10 @@ export class TopicLives implements Actor {
     );
     // One client per topic: this client asks for every topic it ever wrote to, also when it is gone.
     const producer = kafka.producer({ allowAutoTopicCreation: false, retry: RETRY });
+    this.doing = `connects to produce to ${topic}`;
     await producer.connect();
     try {
+      this.doing = `produces to ${topic}`;
       await producer.send({ topic, messages, acks: -1 });
       for (const state of states) state.acked = state.sent;
     } finally {
@@ -83,6 +87,7 @@ export class TopicLives implements Actor {
   private async remove(topic: string): Promise<void> {
     const { ledger } = this.setting;
     this.alive.delete(topic);
+    this.doing = `deletes ${topic}`;
     await this.insist(async () => {
       // What the answer to an earlier try would have said, had the server lived.
       if ((await this.admin.listTopics()).includes(topic)) await this.admin.deleteTopics({ topics: [topic] });
