@@ -191,6 +191,8 @@ export class Checkpointer {
     for (const state of shard.snapshots.values()) {
       const source = state.source;
       if (source === undefined || source.log.removed) continue;
+      // One of the same position has the same name, and the last checkpoint may name it.
+      if (state.file !== '' && source.log.nextPosition === state.position) continue;
       if (source.log.nextByte - state.atByte < Math.max(shard.settings.snapshotMinBytes, state.bytes)) continue;
       const before = state.file;
       await this.writeSnapshot(source.log, state);

@@ -216,6 +216,7 @@ export class Log {
   /** @internal appends go straight to the segment */ direct = false;
   /** @internal bytes staged for the next write of the commit log */ stagedBytes = 0;
   /** @internal the staged group has a reference frame of this log */ stagedDirect = false;
+  /** @internal one that was promised to be synced */ stagedSync = false;
   /** @internal */ staged = false;
   /** @internal changes of durability that were staged */ durabilityChanges = 0;
   /** @internal first LSN that is not stable yet, for "oldest first" */ dirtySinceLsn = 0;

@@ -663,7 +663,6 @@ class Recovery {
         open.closeSync();
       }
     }
-    if (ends.size > 0) await syncDir(shard.fs, `${shard.directory}/commit`);
   }
 
   /** Segments that are missing, short, trimmed or unknown. */
@@ -749,6 +748,8 @@ class Recovery {
     const kept = new Map<ScannedFile, number>();
     for (const f of plan.frames) kept.set(f.file, f.head.lsn);
     shard.commit.resume(plan.endLsn - 1, scan.maxSequence, scan.slots);
+    // Entries of files found may be as little durable as their bytes; the sync below covers them.
+    shard.commit.directoryUnsynced = scan.slots > 0;
     shard.writtenLsn = shard.syncedLsn = plan.endLsn - 1;
     for (const file of scan.files) {
       const open = (): OpenFile => shard.fs.openSync(file.path, 'write');

@@ -705,6 +705,7 @@ export class Shard {
         crc,
       );
       log.stagedDirect = true;
+      if (!os) log.stagedSync = true;
       this.directOutstandingBytes += length;
       this.stats.directBytes += length;
     } else {
@@ -830,7 +831,9 @@ export class Shard {
       log.writtenByte = log.nextByte;
       if (log.stagedDirect) directs.push({ log, position: log.nextPosition, byte: log.nextByte });
       log.direct = log.stagedBytes >= (log.direct ? this.settings.directLeaveBytes : this.settings.directAtBytes);
+      if (log.stagedSync) strict.push(log);
       log.stagedBytes = 0;
+      log.stagedSync = false;
       log.stagedDirect = false;
       log.staged = false;
     }
@@ -849,14 +852,14 @@ export class Shard {
       return;
     }
     if (!pooled) {
-      this.afterWrite(lsn, frames, logs, strict, directs);
+      this.afterWrite(lsn, frames, logs, strict);
       return;
     }
     this.writing = true;
     void this.flight(() => this.flushDirects(directs)).then(
       () => {
         this.writing = false;
-        this.afterWrite(lsn, frames, logs, strict, directs);
+        this.afterWrite(lsn, frames, logs, strict);
         this.pump();
       },
       (error: unknown) => void this.fail(error as FsError),
@@ -882,12 +885,10 @@ export class Shard {
     frames: number,
     logs: readonly Log[],
     strict: readonly Log[],
-    directs: readonly Reach[],
   ): void {
     if (this.failure !== undefined) return;
     this.writtenLsn = lsn;
     this.framesWritten += frames;
-    for (const { log } of directs) if (log.durability === 'fsync') this.syncToo(log);
     for (const log of strict) this.syncToo(log);
     for (const log of logs) {
       if (log.removed) continue;

@@ -341,9 +341,11 @@ export class LogWorld {
   async stop(): Promise<boolean> {
     const { process } = this.machine as SimMachine;
     let closed = false;
-    void this.shard.close().then(() => {
-      closed = true;
-    });
+    void this.shard.close().then(
+      process.guard(() => {
+        closed = true;
+      }),
+    );
     await this.sim.scheduler.runUntil(() => closed || !process.isAlive, { what: 'the shard to close' });
     if (process.isAlive && !this.faulty && this.waiting > 0) {
       throw new PromiseBroken(`${this.waiting} answers were never given, and the shard is closed`);
