@@ -94,6 +94,12 @@ export class ProducerStates {
     if (p.batches.length > BATCHES_REMEMBERED) p.batches.shift();
   }
 
+  /** Offset of a producer's last record; undefined when it is not known. Compaction keeps that batch's header. */
+  lastOffsetOf(producerId: number): number | undefined {
+    const p = this.producers.get(producerId);
+    return p === undefined ? undefined : p.nextOffset - 1;
+  }
+
   /** Forgets producers that were silent since `beforeMs`. */
   expire(beforeMs: number): void {
     for (const [id, p] of this.producers) if (p.lastMs < beforeMs) this.producers.delete(id);
