@@ -337,9 +337,10 @@ class KcatProducer implements Actor {
   }
 
   private feed(): void {
-    if (this.waiting.length > 400 || this.child?.exitCode !== null) return;
+    if (this.child?.exitCode !== null) return;
     const lines: Buffer[] = [];
-    for (let i = this.random.between(1, 12); i > 0; i--) {
+    // It looks for reports only when it has read a line, so there is always one.
+    for (let i = this.waiting.length > 400 ? 1 : this.random.between(1, 12); i > 0; i--) {
       const state = this.random.pick(this.keys);
       const counter = state.sent++;
       const bytes = Math.min(4_000, mixedSize(this.random));

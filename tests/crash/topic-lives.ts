@@ -71,17 +71,18 @@ export class TopicLives implements Actor {
         return { key: state.key, value: makeValue(state.key, state.sent++, bytes), partition: state.partition };
       }),
     );
-    // One client per topic: this client asks for every topic it ever wrote to, also when it is gone.
-    const producer = kafka.producer({ allowAutoTopicCreation: false, retry: RETRY });
-    this.doing = `connects to produce to ${topic}`;
-    await producer.connect();
-    try {
+    await this.insist(async () => {
       this.doing = `produces to ${topic}`;
-      await producer.send({ topic, messages, acks: -1 });
-      for (const state of states) state.acked = state.sent;
-    } finally {
-      await producer.disconnect();
-    }
+      // One client per topic: this client asks for every topic it ever wrote to, also when it is gone.
+      const producer = kafka.producer({ allowAutoTopicCreation: false, retry: RETRY });
+      try {
+        await producer.connect();
+        await producer.send({ topic, messages, acks: -1 });
+      } finally {
+        await producer.disconnect();
+      }
+    });
+    for (const state of states) state.acked = state.sent;
   }
 
   private async remove(topic: string): Promise<void> {
