@@ -272,6 +272,7 @@ export async function recover(shard: Shard, options: ShardOptions): Promise<void
     recovery = new Recovery(shard, options, checkpoint, scan, r);
     plan = recovery.apply({ frames: found.frames.filter((f) => f.head.lsn < endLsn), endLsn });
   }
+  recovery.tellObserver();
   await recovery.rewrite(plan);
   await recovery.removeLeftovers();
   await recovery.goOn(plan);
@@ -288,6 +289,14 @@ export async function recover(shard: Shard, options: ShardOptions): Promise<void
 interface Reference {
   readonly bytes: Buffer | undefined;
   readonly missing: boolean;
+}
+
+interface Replay {
+  readonly log: Log;
+  readonly content: Buffer;
+  readonly at: number;
+  readonly length: number;
+  readonly position: number;
 }
 
 interface ShortFile {
@@ -313,6 +322,7 @@ class Recovery {
   private readonly removed = new Set<number>();
   private readonly trimmedTo = new Map<number, number>();
   private readonly epochStarts = new Map<number, { readonly lsn: number; readonly position: number }[]>();
+  private readonly replays: Replay[] = [];
   private lastKind: number = EntryKind.cleanStop;
   /** Segments whose files do not hold what the checkpoint says, as found. */
   private readonly shortFiles = new Map<Segment, ShortFile>();
@@ -369,7 +379,6 @@ class Recovery {
       log.flushedByte = log.stableByte = log.nextByte;
       log.flushedPosition = log.stablePosition = log.checkpointedPosition = log.nextPosition;
       shard.logs.set(log.id, log);
-      if (row.aux.length > 0) shard.observer?.restore(log, row.aux);
     }
     for (const s of this.checkpoint.snapshots) {
       const log = shard.logs.get(s.logId as LogId);
@@ -612,7 +621,21 @@ class Recovery {
         this.fence(log, segment, e.position, e.position + e.extent, fileAt, fileAt + e.length, what);
       }
     }
-    if (whole) shard.observer?.replay(log, content, at, e.length, e.position);
+    if (whole) this.replays.push({ log, content, at, length: e.length, position: e.position });
+  }
+
+  /** Tells the observer, now that it is certain how far the log goes. */
+  tellObserver(): void {
+    const { observer, logs } = this.shard;
+    if (observer === undefined) return;
+    for (const row of this.checkpoint.logs) {
+      const log = logs.get(row.id as LogId);
+      if (log !== undefined && row.aux.length > 0) observer.restore(log, row.aux);
+    }
+    for (const { log, content, at, length, position } of this.replays) {
+      if (!log.removed) observer.replay(log, content, at, length, position);
+    }
+    this.replays.length = 0;
   }
 
   private fence(

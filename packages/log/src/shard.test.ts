@@ -23,7 +23,6 @@ const small: Partial<ShardSettings> = {
   commitFileBytes: 64 * 1024,
   checkpointAtBytes: 1 << 30,
   directAtBytes: 16 * 1024,
-  directLeaveBytes: 4 * 1024,
   minFreeBytes: 0,
   indexIntervalBytes: 1024,
 };

@@ -259,6 +259,7 @@ export function runOne(world: LogWorld, table: readonly Operation[]): void {
   if (table === MISHAPS) {
     world.note(operation.name, '');
     world.healthy = false;
+    world.everFaulty = true;
   }
   operation.run(world);
 }

@@ -70,6 +70,7 @@ export class LogWorld {
   shard!: Shard;
   /** The shard has failed and its successor is due. */
   failed = false;
+  everFaulty = false;
   /** No mishap waits on the disk. */
   healthy = true;
   /** A disk that may refuse or fail was set up in this life: what went wrong need not be the engine's doing. */
@@ -260,7 +261,7 @@ export class LogWorld {
       for (const [position, u] of units) if (position < log.nextPosition) sum = (sum + term(u.id, position)) | 0;
       const lostEnd = log.durability === 'os' && state.next < log.nextPosition;
       // On a full disk trimmed segments go before a checkpoint holds what follows from them.
-      if (this.faulty && log.startPosition > 0) this.lossy.add(name);
+      if (this.everFaulty && log.startPosition > 0) this.lossy.add(name);
       if (state.sum !== sum && !lostEnd && !this.lossy.has(name)) {
         throw new PromiseBroken(`state of ${name} up to ${state.next} is ${state.sum}, its ${units.size} units up to ${log.nextPosition} give ${sum}`);
       }
