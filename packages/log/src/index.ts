@@ -10,7 +10,13 @@ export { type Piece, SlabPool } from './slab.ts';
 export { type Folder, type FolderOptions, type Manifest, openFolder, readManifest } from './folder.ts';
 export * from './inspect.ts';
 export { nodeFileSystem } from './node-fs.ts';
-export { type DeletedRecords, deleteRecordsBefore, Retention, type RetentionOptions, type RetentionSettings } from './retention.ts';
+export {
+  type DeletedRecords,
+  deleteRecordsBefore,
+  Retention,
+  type RetentionOptions,
+  type RetentionSettings,
+} from './retention.ts';
 export {
   Compaction,
   type CompactionOptions,

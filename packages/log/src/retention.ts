@@ -161,7 +161,7 @@ export class Retention {
 const isFilled = (s: Segment | undefined): s is Segment => s !== undefined && s.bytes > 0;
 
 /** How far a log is to be cut (its start: not at all), and when to look again. */
-export function judge(log: Log, settings: RetentionSettings, nowMs: number): { trimTo: number; dueMs: number } {
+function judge(log: Log, settings: RetentionSettings, nowMs: number): { trimTo: number; dueMs: number } {
   const { segments } = log;
   const { retentionMs, retentionBytes } = settings;
   const last = segments.length - 1;
