@@ -28,3 +28,4 @@ export {
   type UnitCompactor,
 } from './compaction.ts';
 export { OffsetMap } from './offset-map.ts';
+export { Scrub, type ScrubOptions } from './scrub.ts';

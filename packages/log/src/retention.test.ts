@@ -163,6 +163,43 @@ describe('retention by time (B11)', () => {
   });
 });
 
+describe('a crash at any step of a trim (G14)', () => {
+  it('leaves the log with its old or its new start, whole, and the next look ends the work', async () => {
+    let steps = 0;
+    for (const keep of ['kill', 'nothing', 'everything', 'mixed'] as const) {
+      for (let n = 1; n < 100; n++) {
+        const w = new Kept(n);
+        await w.begin();
+        await w.fill(25);
+        await w.run(w.shard.checkpoint());
+        await w.fill(3);
+        w.retention.stop();
+        w.sim.scheduler.jumpWall(2 * HOUR);
+        w.sim.disk.killAtChange(n);
+        w.retention.start();
+        await w.sim.scheduler.runUntilIdle();
+        if (w.machine.process.isAlive) break;
+        steps = Math.max(steps, n);
+        if (keep !== 'kill') w.sim.powerLoss(w.machine.process, keep);
+        await w.again();
+        const start = w.log.startPosition;
+        expect([0, 28], `step ${n}, ${keep}`).toContain(start);
+        const left = (await w.read(w.shard, w.log)).map((b) => b.position);
+        expect(left).toEqual([...Array(28).keys()].filter((i) => i >= start));
+        expect(w.shard.recovered.damage).toEqual([]);
+        w.watch();
+        await w.sleep(2000);
+        expect(w.log.startPosition).toBe(28);
+        expect(w.segmentFiles(), `step ${n}, ${keep}`).toEqual([]);
+        await w.fill(1);
+        await w.again();
+        expect((await w.read(w.shard, w.log)).map((b) => b.position)).toEqual([28]);
+      }
+    }
+    expect(steps).toBeGreaterThan(5);
+  });
+});
+
 describe('retention by size (B11)', () => {
   it('removes the oldest segments while what is left is at least the limit; the active one stays', async () => {
     const w = new Kept();

@@ -79,6 +79,7 @@ export class Retention {
     const nowMs = shard.clock.wallMs();
     const trims: SetEntry[] = [];
     let dueMs = Number.POSITIVE_INFINITY;
+    let hasDead = false;
     for (const log of shard.logs.values()) {
       if (log.removed || log.segments.length === 0) continue;
       const settings = this.#o.settingsFor(log);
@@ -88,8 +89,10 @@ export class Retention {
       if (found.trimTo > log.startPosition) trims.push({ kind: 'trim', log, position: found.trimTo });
       if (found.trimTo === log.nextPosition) shard.seal(log);
       // Left by a server that stopped between trim and unlink.
-      if ((log.segments[0] as Segment).end <= log.startPosition) shard.dropTrimmed(log);
+      if (isDead(log)) shard.dropTrimmed(log);
+      hasDead ||= isDead(log);
     }
+    if (hasDead) shard.checkpointer.start();
     this.#trim(trims, 'old segments are removed');
     this.#sleepUntil(dueMs, nowMs);
     return trims.length;
@@ -111,11 +114,7 @@ export class Retention {
     // Files that the checkpoint does not cover yet wait for the next one; on an idle server there would be none.
     void shard.barrier().then(
       () => {
-        if (
-          trims.some(({ log }) => !log.removed && isFilled(log.segments[0]) && log.segments[0].end <= log.startPosition)
-        ) {
-          shard.checkpointer.start();
-        }
+        if (trims.some(({ log }) => !log.removed && isDead(log))) shard.checkpointer.start();
       },
       () => undefined,
     );
@@ -159,6 +158,12 @@ export class Retention {
 }
 
 const isFilled = (s: Segment | undefined): s is Segment => s !== undefined && s.bytes > 0;
+
+/** Its first segment holds bytes and lies below the log's start: it goes when a checkpoint covers it. */
+function isDead(log: Log): boolean {
+  const first = log.segments[0];
+  return isFilled(first) && first.end <= log.startPosition;
+}
 
 /** How far a log is to be cut (its start: not at all), and when to look again. */
 function judge(log: Log, settings: RetentionSettings, nowMs: number): { trimTo: number; dueMs: number } {
