@@ -99,6 +99,7 @@ export class Checkpointer {
     await shard.barrier();
     const lsn = shard.syncedLsn;
     const idleSince = this.lsn;
+    if (shard.sabotage.recycleEarly === true) shard.commit.release(lsn, shard.commit.outstandingBytes);
 
     const dirty: Log[] = [];
     for (const log of shard.logs.values()) if (!log.removed && log.stableByte < log.durableByte) dirty.push(log);
@@ -118,7 +119,6 @@ export class Checkpointer {
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
     await shard.syncSegmentsDirectory();
     const oldSnapshots = await this.makeSnapshots();
-    if (shard.sabotage.recycleEarly === true) shard.commit.release(lsn, 0);
 
     const writer = new CheckpointWriter(lsn, shard.nextLogId, shard.clock.wallMs());
     const covered: { log: Log; position: number }[] = [];

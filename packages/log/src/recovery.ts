@@ -408,10 +408,7 @@ class Recovery {
         return { frames, endLsn: lsn, again: removedAt > lsn };
       }
       this.lastKind = entries[0]?.kind ?? EntryKind.mark;
-      for (const [i, e] of entries.entries()) {
-        if (this.shard.sabotage.applyHalfSet === true && i > 0 && !frame.body) break;
-        this.applyEntry(frame, e, references.get(e));
-      }
+      for (const e of entries) this.applyEntry(frame, e, references.get(e));
       frames.push(frame);
       this.r.frames++;
     }

@@ -43,6 +43,8 @@ export interface ShardSettings {
   openFilesMax: number;
   /** Direct bytes of one group commit from which they are written on the thread pool. */
   pooledWriteBytes: number;
+  /** Unit in which memory for the tail cache and reads is taken; a power of two. */
+  slabBytes: number;
   /** Bytes that a state log grows between two snapshots, at least. */
   snapshotMinBytes: number;
 }
@@ -57,6 +59,7 @@ export const defaultShardSettings: ShardSettings = {
   indexIntervalBytes: 32 * 1024,
   openFilesMax: 256,
   pooledWriteBytes: 512 * 1024,
+  slabBytes: 1024 * 1024,
   snapshotMinBytes: 1024 * 1024,
 };
 
@@ -249,7 +252,7 @@ export class Shard {
   readonly logger: Logger;
   readonly fs: FileSystem;
   readonly directory: string;
-  readonly pool = new SlabPool();
+  readonly pool: SlabPool;
   readonly tail: TailCache;
   readonly files: SegmentFiles;
   readonly sabotage: Sabotage;
@@ -350,6 +353,7 @@ export class Shard {
     this.observer = options.observer;
     this.onFailure = options.onFailure;
     this.sabotage = options.sabotage ?? {};
+    this.pool = new SlabPool(settings.slabBytes);
     this.tail = new TailCache(this.pool, settings.tailCacheBytes);
     this.files = new SegmentFiles(options.fs, `${options.directory}/segments`, settings.openFilesMax);
     this.commit = new CommitLog({
@@ -476,6 +480,9 @@ export class Shard {
       }
     }
     assert(entries.length > 0, 'a set is not empty');
+    if (this.sabotage.applyHalfSet === true && entries.length > 1) {
+      return Math.max(...entries.map((e) => this.appendSet([e], { control: true })));
+    }
     if (entries.length > 1) strict = true;
     this.begin(entries.length, body);
     for (let i = 0; i < entries.length; i++) {
@@ -903,12 +910,7 @@ export class Shard {
     for (const end of await Promise.allSettled(flushes)) if (end.status === 'rejected') throw end.reason;
   }
 
-  private afterWrite(
-    lsn: number,
-    frames: number,
-    logs: readonly Log[],
-    strict: readonly Log[],
-  ): void {
+  private afterWrite(lsn: number, frames: number, logs: readonly Log[], strict: readonly Log[]): void {
     if (this.failure !== undefined) return;
     this.writtenLsn = lsn;
     this.framesWritten += frames;

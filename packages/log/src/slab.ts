@@ -7,9 +7,8 @@
  */
 import { assert } from '@hadron/base';
 
-export const SLAB_BYTES = 1024 * 1024;
+const SLAB_BYTES = 1024 * 1024;
 const MIN_SHIFT = 10;
-const MAX_SHIFT = 20;
 
 interface Slab {
   readonly memory: Buffer;
@@ -53,16 +52,21 @@ export class SlabPool {
   private readonly partial: Slab[][] = [];
   private readonly idle: Slab[] = [];
   private readonly idleMax: number;
+  private readonly slabBytes: number;
 
-  /** @param idleMax slabs kept when nobody uses them; more are left to the collector */
-  constructor(idleMax: number = 8) {
+  /**
+   * @param slabBytes a power of two; larger pieces are allocated alone
+   * @param idleMax slabs kept when nobody uses them; more are left to the collector
+   */
+  constructor(slabBytes: number = SLAB_BYTES, idleMax: number = 8) {
+    this.slabBytes = slabBytes;
     this.idleMax = idleMax;
-    for (let s = 0; s <= MAX_SHIFT; s++) this.partial.push([]);
+    for (let s = 0; s <= Math.log2(slabBytes); s++) this.partial.push([]);
   }
 
-  /** A piece of at least `bytes` bytes: the next power of two from 1 KiB, above 1 MiB exactly `bytes`. Content is undefined. */
+  /** A piece of at least `bytes` bytes: the next power of two from 1 KiB, above a slab exactly `bytes`. Content is undefined. */
   take(bytes: number): Piece {
-    if (bytes > SLAB_BYTES) {
+    if (bytes > this.slabBytes) {
       this.usedBytes += bytes;
       return new Piece(this, undefined, Buffer.allocUnsafeSlow(bytes));
     }
@@ -71,14 +75,14 @@ export class SlabPool {
     let slab = list.at(-1);
     if (slab === undefined) {
       slab = this.idle.pop() ?? {
-        memory: Buffer.allocUnsafeSlow(SLAB_BYTES),
+        memory: Buffer.allocUnsafeSlow(this.slabBytes),
         shift,
         free: [],
         pieces: 0,
         listed: false,
       };
       slab.shift = shift;
-      slab.pieces = SLAB_BYTES >>> shift;
+      slab.pieces = this.slabBytes >>> shift;
       slab.free.length = 0;
       for (let i = slab.pieces - 1; i >= 0; i--) slab.free.push(i);
       slab.listed = true;

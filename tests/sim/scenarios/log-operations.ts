@@ -31,7 +31,8 @@ export const OPERATIONS: readonly Operation[] = [
     weight: 6,
     run(world) {
       const known = someLog(world);
-      for (let n = world.sim.random.between(2, 12); n > 0 && known !== undefined; n--) world.append([part(world, known)]);
+      for (let n = world.sim.random.between(2, 12); n > 0 && known !== undefined; n--)
+        world.append([part(world, known)]);
     },
   },
   {
@@ -54,7 +55,9 @@ export const OPERATIONS: readonly Operation[] = [
       const { log } = known;
       const holds = world.sim.random.chance(0.6);
       const next = log.nextPosition + (holds ? 0 : 1);
-      const took = world.append([part(world, known)], [], { preconditions: [{ log, nextPosition: next, epoch: log.epoch }] });
+      const took = world.append([part(world, known)], [], {
+        preconditions: [{ log, nextPosition: next, epoch: log.epoch }],
+      });
       if (took && !holds) throw new PromiseBroken(`${known.name}: a set was applied whose precondition does not hold`);
     },
   },
@@ -103,13 +106,17 @@ export const OPERATIONS: readonly Operation[] = [
       if (known === undefined || known.name === STATE_LOG) return;
       const { log, framed, units } = known;
       const { random } = world.sim;
-      const boundaries = [...units.keys(), log.visiblePosition].filter((p) => p > log.startPosition && p <= log.visiblePosition);
+      const boundaries = [...units.keys(), log.visiblePosition].filter(
+        (p) => p > log.startPosition && p <= log.visiblePosition,
+      );
       if (boundaries.length === 0) return;
-      const position = framed && random.chance(0.5) ? random.between(log.startPosition, log.visiblePosition) : random.pick(boundaries);
+      const position =
+        framed && random.chance(0.5) ? random.between(log.startPosition, log.visiblePosition) : random.pick(boundaries);
       world.history.trimAttempted(known.name, position);
       world.note('trims', known.name, position);
       world.change([{ kind: 'trim', log, position }], () => {
-        if (log.startPosition < position && !log.removed) throw new PromiseBroken(`${known.name} starts at ${log.startPosition} after a trim to ${position}`);
+        if (log.startPosition < position && !log.removed)
+          throw new PromiseBroken(`${known.name} starts at ${log.startPosition} after a trim to ${position}`);
         world.history.trimAcknowledged(known.name, position);
       });
     },
@@ -128,7 +135,9 @@ export const OPERATIONS: readonly Operation[] = [
     run(world) {
       const known = someLog(world);
       if (known === undefined || !known.framed || known.name === STATE_LOG) return;
-      world.change([{ kind: 'durability', log: known.log, durability: known.log.durability === 'os' ? 'fsync' : 'os' }]);
+      world.change([
+        { kind: 'durability', log: known.log, durability: known.log.durability === 'os' ? 'fsync' : 'os' },
+      ]);
     },
   },
   {
@@ -170,7 +179,8 @@ export const OPERATIONS: readonly Operation[] = [
           const found = await findByTime(shard, log, world.sim.scheduler.wallMs - 5, from);
           if (found === undefined || log.removed || log.format !== recordsFormat) return;
           const [unit] = seeUnits(found);
-          if (unit === undefined || unit.position + unit.extent <= from) throw new PromiseBroken(`${known.name}: found by time below ${from}`);
+          if (unit === undefined || unit.position + unit.extent <= from)
+            throw new PromiseBroken(`${known.name}: found by time below ${from}`);
         } catch (error) {
           if (!READ_ERRORS.has((error as { code: string }).code) || !mayFail(world, known, from)) throw error;
         }
@@ -272,7 +282,11 @@ function someLog(world: LogWorld): KnownLog | undefined {
 /** One unit of a size that is small, at the border of the direct path, or large. */
 function part(world: LogWorld, known: KnownLog): Part {
   const { random } = world.sim;
-  const bytes = random.chance(0.6) ? random.between(40, 150) : random.chance(0.8) ? random.between(200, 900) : random.between(1500, 4000);
+  const bytes = random.chance(0.6)
+    ? random.between(40, 150)
+    : random.chance(0.8)
+      ? random.between(200, 900)
+      : random.between(1500, 4000);
   return { known, bytes, extent: random.chance(0.5) ? 1 : random.between(2, 9) };
 }
 

@@ -19,6 +19,8 @@ import {
   type ShardSettings,
 } from '@hadron/log';
 import { type Batch, History, type LogView, type PlacedBatch, type Sim, type SimMachine } from '@hadron/testkit';
+import { readCheckpoint } from '../../../packages/log/src/checkpoint-file.ts';
+import { scanFrames } from '../../../packages/log/src/recovery.ts';
 import { makeUnit, recordsFormat, RECORDS_HEADER_BYTES, seeUnits } from '../../../packages/log/src/testing/records.ts';
 
 const DIRECTORY = 'data/shards/0';
@@ -60,6 +62,9 @@ interface OpenSet {
 export class PromiseBroken extends Error {
   override readonly name = 'PromiseBroken';
 }
+
+/** Recovery found damaged data: right after a bit was flipped, a bug everywhere else. */
+class DamageReported extends PromiseBroken {}
 
 export class LogWorld {
   readonly sim: Sim;
@@ -166,7 +171,12 @@ export class LogWorld {
     for (const name of shard.recovered.cases) this.count(`case ${name}`);
     this.note('opens', shard.recovered.cases.join(', '), shard.syncedLsn);
     for (const log of shard.logs.values()) {
-      this.note('finds', `${log.name} (id ${log.id}, ${log.durability}, epoch ${log.epoch})`, log.startPosition, log.nextPosition - log.startPosition);
+      this.note(
+        'finds',
+        `${log.name} (id ${log.id}, ${log.durability}, epoch ${log.epoch})`,
+        log.startPosition,
+        log.nextPosition - log.startPosition,
+      );
     }
     return this.judge();
   }
@@ -175,7 +185,7 @@ export class LogWorld {
   private async judge(): Promise<boolean> {
     const { shard } = this;
     if (shard.recovered.damage.length > 0) {
-      throw new PromiseBroken(`recovery reports damage: ${JSON.stringify(shard.recovered.damage)}`);
+      throw new DamageReported(`recovery reports damage: ${JSON.stringify(shard.recovered.damage)}`);
     }
     const views = await this.views();
     if (views === undefined) return false;
@@ -209,7 +219,9 @@ export class LogWorld {
         failure = error;
       },
     );
-    await this.sim.scheduler.runUntil(() => done || failure !== undefined || !process.isAlive, { what: 'all logs to be read' });
+    await this.sim.scheduler.runUntil(() => done || failure !== undefined || !process.isAlive, {
+      what: 'all logs to be read',
+    });
     if (failure !== undefined && process.isAlive && !this.faulty) throw failure;
     if (!process.isAlive) this.machine = undefined;
     return done && process.isAlive ? views : undefined;
@@ -225,7 +237,8 @@ export class LogWorld {
       for (const part of result.parts) parts.push(Buffer.from(part));
       const next = result.nextPosition;
       result.release();
-      if (next <= at) throw new PromiseBroken(`a read of ${log.name} at ${at} gives nothing, visible is ${log.visiblePosition}`);
+      if (next <= at)
+        throw new PromiseBroken(`a read of ${log.name} at ${at} gives nothing, visible is ${log.visiblePosition}`);
       at = next;
     }
     const bytes = Buffer.concat(parts);
@@ -244,7 +257,13 @@ export class LogWorld {
   private adopt(name: string, view: LogView): void {
     const log = [...this.shard.logs.values()].find((l) => l.name === name) as Log;
     const before = this.known.get(name);
-    const known: KnownLog = before ?? { name, framed: log.format === recordsFormat, log, units: new Map(), removed: false };
+    const known: KnownLog = before ?? {
+      name,
+      framed: log.format === recordsFormat,
+      log,
+      units: new Map(),
+      removed: false,
+    };
     known.log = log; // one whose removal came to nothing is left alone: its history is open
     for (const position of known.units.keys()) if (position >= view.start) known.units.delete(position);
     for (const b of view.batches) known.units.set(b.position, { id: b.bytesHash as number, extent: b.extent });
@@ -263,7 +282,9 @@ export class LogWorld {
       // On a full disk trimmed segments go before a checkpoint holds what follows from them.
       if (this.everFaulty && log.startPosition > 0) this.lossy.add(name);
       if (state.sum !== sum && !lostEnd && !this.lossy.has(name)) {
-        throw new PromiseBroken(`state of ${name} up to ${state.next} is ${state.sum}, its ${units.size} units up to ${log.nextPosition} give ${sum}`);
+        throw new PromiseBroken(
+          `state of ${name} up to ${state.next} is ${state.sum}, its ${units.size} units up to ${log.nextPosition} give ${sum}`,
+        );
       }
       this.derived.set(log.id, { next: log.nextPosition, sum });
     }
@@ -287,7 +308,9 @@ export class LogWorld {
     const whole = new Map(units.map(([, u]) => [u.id % STATE_KEYS, u.id]));
     for (const key of new Set([...state.keys(), ...whole.keys()])) {
       if (state.get(key) === whole.get(key)) continue;
-      throw new PromiseBroken(`key ${key} of the state log is ${state.get(key)} by its snapshot, ${whole.get(key)} by its records`);
+      throw new PromiseBroken(
+        `key ${key} of the state log is ${state.get(key)} by its snapshot, ${whole.get(key)} by its records`,
+      );
     }
     this.registerSnapshots(known);
   }
@@ -336,6 +359,37 @@ export class LogWorld {
     this.machine = undefined;
     this.waiting = 0;
     if (powerLoss) this.sim.disk.powerLoss();
+  }
+
+  /**
+   * Flips a bit in a frame that was acknowledged: the next open must refuse or report it, and lose nothing in silence (G2).
+   * @returns false when there is no such frame
+   */
+  damage(): boolean {
+    const { disk, random } = this.sim;
+    const inspector = this.sim.start('inspector');
+    const scan = scanFrames(inspector.fs, `${DIRECTORY}/commit`);
+    const path = `${DIRECTORY}/checkpoint`;
+    const covered =
+      inspector.fs.sizeSync(path) === undefined ? 0 : readCheckpoint(Buffer.from(disk.content(path)), path).lsn;
+    inspector.process.kill();
+    const frames = scan.files
+      .flatMap((f) => f.frames)
+      .filter((f) => f.head.lsn <= scan.durableLsn && f.head.lsn > covered);
+    if (frames.length === 0) return false;
+    const { file, at, head } = random.pick(frames);
+    disk.corrupt(file.path, at + random.int(head.length), 1 << random.int(8));
+    return true;
+  }
+
+  /** Opens a damaged folder. @returns whether it said so */
+  async openDamaged(): Promise<boolean> {
+    try {
+      return (await this.open()) && false;
+    } catch (error) {
+      if (error instanceof DamageReported || (error as { code?: string }).code === 'DATA_DAMAGED') return true;
+      throw error;
+    }
   }
 
   /** Ends in order. @returns false when the process died before that was done */
@@ -387,7 +441,11 @@ export class LogWorld {
    * Appends one unit for each part, with other changes in front, as one set; a single part takes the produce path.
    * @returns false when it was refused
    */
-  append(parts: readonly Part[], before: readonly SetEntry[] = [], options: { preconditions?: Precondition[]; control?: boolean } = {}): boolean {
+  append(
+    parts: readonly Part[],
+    before: readonly SetEntry[] = [],
+    options: { preconditions?: Precondition[]; control?: boolean } = {},
+  ): boolean {
     const setId = ++this.setIds;
     const batches: Batch[] = [];
     const entries: SetEntry[] = [...before];
@@ -396,7 +454,15 @@ export class LogWorld {
       const unit = makeUnit({ id, bytes, extent: known.framed ? extent : 1, timestamp: this.sim.scheduler.wallMs });
       const e = known.framed ? extent : unit.length;
       batches.push({ log: known.name, extent: e, bytesHash: id });
-      entries.push({ kind: 'append', log: known.log, bytes: unit, at: 0, length: unit.length, extent: e, maxTimestamp: this.sim.scheduler.wallMs });
+      entries.push({
+        kind: 'append',
+        log: known.log,
+        bytes: unit,
+        at: 0,
+        length: unit.length,
+        extent: e,
+        maxTimestamp: this.sim.scheduler.wallMs,
+      });
     }
     const single = entries.length === 1;
     const durability: Durability = single && parts[0]?.known.log.durability === 'os' ? 'os' : 'fsync';
@@ -419,7 +485,10 @@ export class LogWorld {
       next.set(known, position + batch.extent);
       known.units.set(position, { id: batch.bytesHash as number, extent: batch.extent });
       const state = this.derived.get(known.log.id) ?? { next: 0, sum: 0 };
-      this.derived.set(known.log.id, { next: position + batch.extent, sum: (state.sum + term(batch.bytesHash as number, position)) | 0 });
+      this.derived.set(known.log.id, {
+        next: position + batch.extent,
+        sum: (state.sum + term(batch.bytesHash as number, position)) | 0,
+      });
       this.note('appends', `${known.name} set ${setId}`, position, batch.extent);
       return known.framed ? { ...batch, position, epoch: known.log.epoch } : { ...batch, position };
     });
@@ -434,7 +503,12 @@ export class LogWorld {
   change(entries: readonly SetEntry[], committed: () => void = () => {}): boolean {
     try {
       const lsn = this.shard.appendSet(entries, { control: true });
-      this.expect(lsn, 'fsync', committed, `acknowledges ${entries.map((e) => `${e.kind} of ${e.log.name}`).join(', ')}`);
+      this.expect(
+        lsn,
+        'fsync',
+        committed,
+        `acknowledges ${entries.map((e) => `${e.kind} of ${e.log.name}`).join(', ')}`,
+      );
       return true;
     } catch (error) {
       return this.refused(undefined, error);
@@ -483,7 +557,9 @@ export class LogWorld {
   private checkShown(): void {
     for (const [log, shown] of this.shown) {
       if (log.visiblePosition < shown.visible || log.startPosition < shown.start) {
-        throw new PromiseBroken(`${log.name} showed [${shown.start}, ${shown.visible}), now [${log.startPosition}, ${log.visiblePosition})`);
+        throw new PromiseBroken(
+          `${log.name} showed [${shown.start}, ${shown.visible}), now [${log.startPosition}, ${log.visiblePosition})`,
+        );
       }
       shown.visible = log.visiblePosition;
       shown.start = log.startPosition;
@@ -491,7 +567,8 @@ export class LogWorld {
     this.openSets = this.openSets.filter(({ id, ends }) => {
       if (ends.some(({ log }) => log.removed)) return false;
       const visible = ends.filter(({ log, position }) => log.visiblePosition >= position).length;
-      if (visible > 0 && visible < ends.length) throw new PromiseBroken(`set ${id} shows in ${visible} of ${ends.length} logs`);
+      if (visible > 0 && visible < ends.length)
+        throw new PromiseBroken(`set ${id} shows in ${visible} of ${ends.length} logs`);
       return visible === 0;
     });
   }
@@ -504,13 +581,13 @@ function smallSettings({ random }: Sim): ShardSettings {
     commitFileBytes: random.pick([1500, 6000, 20_000]),
     checkpointAtBytes: random.pick([8000, 30_000, 1_000_000]),
     slowAtBytes: 100_000,
-    directAtBytes: random.pick([300, 1200, 1_000_000]),
-    directLeaveBytes: 200,
+    directAtBytes: random.pick([100, 300, 1200, 1_000_000]),
     tailCacheBytes: random.pick([4096, 32_768]),
     minFreeBytes: 8192,
     indexIntervalBytes: 400,
     openFilesMax: random.pick([2, 8]),
     pooledWriteBytes: random.pick([500, 3000]),
+    slabBytes: 16_384,
     snapshotMinBytes: 300,
   };
 }

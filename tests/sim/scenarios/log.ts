@@ -26,12 +26,20 @@ export const logScenario: Scenario = {
     world.heal();
     sim.disk.killAtChange(Number.POSITIVE_INFINITY);
     world.faulty = false;
+    if (random.chance(0.2) && world.damage()) {
+      world.count((await world.openDamaged()) ? 'damage reported' : 'damage harmless');
+      return counts(world);
+    }
     if (!(await world.open())) throw new PromiseBroken('the last open did not succeed on a healthy disk');
     await world.calm();
-    const { acknowledged, lost } = world.history.counts();
-    return { acknowledged, lost, ...world.counts };
+    return counts(world);
   },
 };
+
+function counts(world: LogWorld): Record<string, number> {
+  const { acknowledged, lost } = world.history.counts();
+  return { acknowledged, lost, ...world.counts };
+}
 
 async function live(world: LogWorld): Promise<void> {
   const { random, scheduler, disk } = world.sim;

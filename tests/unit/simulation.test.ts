@@ -1,0 +1,37 @@
+/** The simulation must be able to fail: every way to break the engine (log.md §5) is caught within 500 seeds. */
+import type { Sabotage } from '@hadron/log';
+import { describe, expect, it } from 'vitest';
+import { runSeeds } from '../sim/runner.ts';
+import { logScenario } from '../sim/scenarios/log.ts';
+
+const SEEDS_MAX = 500;
+
+// A switch of the broker, such as "acknowledge a duplicate early", is caught by the broker's scenario.
+const SWITCHES: Record<string, Sabotage> = {
+  'ack before sync': { ackBeforeSync: true },
+  'skip the directory sync': { skipDirectorySync: true },
+  'ignore a torn tail': { ignoreTornTail: true },
+  'apply half an append set': { applyHalfSet: true },
+  'serve recovered bytes without writing them again': { serveUnwrittenRecovery: true },
+  'accept a frame of a former life': { acceptFormerLife: true },
+  'recycle before the checkpoint is synced': { recycleEarly: true },
+  'cut damage as if torn': { cutDamage: true },
+  "a set's direct half missing": { missingDirectHalf: true },
+};
+
+describe('the simulation of the log', () => {
+  it('passes without sabotage, and exercises what it should', async () => {
+    const { failure, sums } = await runSeeds(logScenario, { first: 1, count: 60 });
+    expect(failure?.message).toBeUndefined();
+    for (const what of ['acknowledged', 'lost', 'checkpoints', 'reads', 'failures', 'opened twice', 'clean stops']) {
+      expect([what, sums[what] ?? 0]).not.toEqual([what, 0]);
+    }
+  });
+
+  for (const [name, sabotage] of Object.entries(SWITCHES)) {
+    it(`catches: ${name}`, { timeout: 60_000 }, async () => {
+      const { failure } = await runSeeds(logScenario, { first: 1, count: SEEDS_MAX, sabotage });
+      expect(failure).toBeDefined();
+    });
+  }
+});
