@@ -42,6 +42,9 @@ export class Retention {
   #timer: Timer | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #running = false;
+  /** When all logs are looked at again (monotonic), and those that began a segment meanwhile. */
+  #fullAtMs = Number.POSITIVE_INFINITY;
+  readonly #begun = new Set<Log>();
 
   constructor(options: RetentionOptions) {
     this.#o = options;
@@ -65,22 +68,31 @@ export class Retention {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#timerAtMs = Number.POSITIVE_INFINITY;
+    this.#begun.clear();
   }
 
   /** Settings of some log are new, or logs are: look again soon. */
   settingsChanged(): void {
-    if (this.#running) this.#wakeIn(0);
+    if (!this.#running) return;
+    this.#fullAtMs = this.#shard.clock.monotonicMs();
+    this.#wakeIn(0);
   }
 
-  /** Looks now. @returns how many logs were cut */
+  /** Looks at all logs now. @returns how many were cut */
   run(): number {
+    this.#begun.clear();
+    this.#fullAtMs = Number.POSITIVE_INFINITY;
+    return this.#look(this.#shard.logs.values());
+  }
+
+  #look(logs: Iterable<Log>): number {
     const shard = this.#shard;
-    if (shard.failed !== undefined || shard.isClosed) return 0;
+    if (shard.isEnding) return 0;
     const nowMs = shard.clock.wallMs();
     const trims: SetEntry[] = [];
     let dueMs = Number.POSITIVE_INFINITY;
     let hasDead = false;
-    for (const log of shard.logs.values()) {
+    for (const log of logs) {
       if (log.removed || log.segments.length === 0) continue;
       const settings = this.#o.settingsFor(log);
       if (settings === undefined) continue;
@@ -122,7 +134,9 @@ export class Retention {
 
   /** Woken by what makes something due. */
   readonly #rolled = (log: Log): void => {
-    if (this.#o.settingsFor(log) !== undefined) this.#wakeIn(PAUSE_MS);
+    if (this.#o.settingsFor(log) === undefined) return;
+    this.#begun.add(log);
+    this.#wakeIn(PAUSE_MS);
   };
 
   /** State before a snapshot is not needed any more. */
@@ -140,8 +154,13 @@ export class Retention {
   };
 
   #sleepUntil(dueMs: number, nowMs: number): void {
-    if (!this.#running || dueMs === Number.POSITIVE_INFINITY) return;
-    this.#wakeIn(Math.min(Math.max(dueMs - nowMs, PAUSE_MS), this.#o.checkIntervalMs));
+    if (!this.#running) return;
+    const { clock } = this.#shard;
+    if (dueMs !== Number.POSITIVE_INFINITY) {
+      const delayMs = Math.min(Math.max(dueMs - nowMs, PAUSE_MS), this.#o.checkIntervalMs);
+      this.#fullAtMs = Math.min(this.#fullAtMs, clock.monotonicMs() + delayMs);
+    }
+    if (this.#fullAtMs !== Number.POSITIVE_INFINITY) this.#wakeIn(Math.max(0, this.#fullAtMs - clock.monotonicMs()));
   }
 
   #wakeIn(delayMs: number): void {
@@ -152,7 +171,14 @@ export class Retention {
     this.#timerAtMs = atMs;
     this.#timer = clock.setTimer(delayMs, () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
-      if (this.#running) this.run();
+      if (!this.#running) return;
+      if (clock.monotonicMs() >= this.#fullAtMs) {
+        this.run();
+        return;
+      }
+      const begun = [...this.#begun];
+      this.#begun.clear();
+      this.#look(begun);
     });
   }
 }
