@@ -3,13 +3,24 @@
  * ends and `broker.ts` builds the next one from disk; nothing in memory is carried over (log.md G8).
  */
 import { type Clock, HadronError, type Logger, type Random } from '@hadron/base';
-import { type FileSystem, type Log, type LogId, Shard, type ShardSettings, type Sabotage } from '@hadron/log';
+import {
+  Compaction,
+  type CompactionSettings,
+  type FileSystem,
+  type Log,
+  type LogId,
+  Retention,
+  type Sabotage,
+  Shard,
+  type ShardSettings,
+} from '@hadron/log';
 import type { BrokerSettings } from './config/index.ts';
 import type { GroupsConfig } from './groups/index.ts';
 import { GroupsShell } from './groups-shell.ts';
 import { ProducerIds } from './producer-ids.ts';
 import { Registry } from './state/registry.ts';
 import { StateLog } from './state/state-log.ts';
+import { RecordCompactor } from './streams/compactor.ts';
 import { Fetcher } from './streams/fetcher.ts';
 import { type Partition, replayProducers } from './streams/partition.ts';
 import { ProducerStates } from './streams/producer-state.ts';
@@ -41,12 +52,22 @@ export class BrokerCore {
   readonly groups: GroupsShell;
   readonly producerIds: ProducerIds;
   readonly fetcher: Fetcher;
+  readonly retention: Retention;
+  readonly compaction: Compaction;
   private readonly options: BrokerOptions;
   private readonly registryLog: StateLog;
+  private readonly partitions: Map<LogId, Partition>;
   private expiry: { cancel(): void } | undefined;
 
-  private constructor(options: BrokerOptions, shard: Shard, registry: StateLog, groups: StateLog) {
+  private constructor(
+    options: BrokerOptions,
+    shard: Shard,
+    registry: StateLog,
+    groups: StateLog,
+    partitions: Map<LogId, Partition>,
+  ) {
     this.options = options;
+    this.partitions = partitions;
     this.shard = shard;
     this.registryLog = registry;
     this.registry = new Registry(registry);
@@ -60,7 +81,48 @@ export class BrokerCore {
       config: () => groupsConfig(options.settings),
       topicIdOf: (name) => this.topics.get(name)?.id,
     });
-    this.topics.onRemoved = (topic) => this.groups.topicDeleted({ name: topic.name, topicId: topic.id });
+    this.topics.onPartition = (p) => void partitions.set(p.log.id, p);
+    this.topics.onConfigured = () => {
+      this.retention.settingsChanged();
+      this.compaction.settingsChanged();
+    };
+    this.topics.onRemoved = (topic) => {
+      for (const p of topic.partitions) partitions.delete(p.log.id);
+      this.groups.topicDeleted({ name: topic.name, topicId: topic.id });
+    };
+    const { values } = options.settings;
+    this.retention = new Retention({
+      shard,
+      settingsFor: (log) => this.retentionOf(log),
+      checkIntervalMs: values['log.retention.check.interval.ms'],
+    });
+    this.compaction = new Compaction({
+      shard,
+      compactor: new RecordCompactor({
+        lastOffsetOf: (log, id) => partitions.get(log.id)?.producerStates?.lastOffsetOf(id),
+      }),
+      settingsFor: (log) => this.compactionOf(log),
+      keyBytesMax: values['log.cleaner.dedupe.buffer.size'],
+      backoffMs: values['log.cleaner.backoff.ms'],
+      checkIntervalMs: values['log.retention.check.interval.ms'],
+    });
+  }
+
+  private retentionOf(log: Log): { retentionMs: number; retentionBytes: number } | undefined {
+    const settings = this.partitions.get(log.id)?.settings;
+    if (settings === undefined || !settings.cleanupPolicy.delete) return undefined;
+    return { retentionMs: orMinusOne(settings.retentionMs), retentionBytes: orMinusOne(settings.retentionBytes) };
+  }
+
+  private compactionOf(log: Log): CompactionSettings | undefined {
+    const settings = this.partitions.get(log.id)?.settings;
+    if (settings === undefined || !settings.cleanupPolicy.compact) return undefined;
+    return {
+      dirtyRatioMin: settings.minCleanableDirtyRatio,
+      lagMinMs: settings.minCompactionLagMs,
+      lagMaxMs: settings.maxCompactionLagMs,
+      deleteRetentionMs: settings.deleteRetentionMs,
+    };
   }
 
   /**
@@ -91,14 +153,21 @@ export class BrokerCore {
     });
     try {
       const [registryLog, groupsLog] = stateLogs(shard);
-      const core = new BrokerCore(options, shard, new StateLog(shard, registryLog), new StateLog(shard, groupsLog));
+      const core = new BrokerCore(
+        options,
+        shard,
+        new StateLog(shard, registryLog),
+        new StateLog(shard, groupsLog),
+        partitions,
+      );
       await core.registryLog.recover(core.registry);
-      core.topics.onPartition = (p) => void partitions.set(p.log.id, p);
       core.topics.load(producers);
       producers.clear();
       await core.groups.recover();
       await shard.barrier();
       core.expireProducers();
+      core.retention.start();
+      core.compaction.start();
       return core;
     } catch (error) {
       shard.abandon();
@@ -108,7 +177,7 @@ export class BrokerCore {
 
   /** Ends in order: answers waiting fetches, makes everything durable. */
   async close(): Promise<void> {
-    this.expiry?.cancel();
+    this.stopJobs();
     this.fetcher.close();
     await this.shard.close();
     this.groups.close(new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back'));
@@ -116,7 +185,7 @@ export class BrokerCore {
 
   /** Ends at once; the successor serves already. */
   abandon(error: HadronError): void {
-    this.expiry?.cancel();
+    this.stopJobs();
     this.groups.close(error);
     this.fetcher.close();
     this.shard.abandon();
@@ -124,8 +193,14 @@ export class BrokerCore {
 
   /** The shard failed: those who wait for a group are told; reads go on until the successor is there. */
   failed(error: HadronError): void {
-    this.expiry?.cancel();
+    this.stopJobs();
     this.groups.close(error);
+  }
+
+  private stopJobs(): void {
+    this.expiry?.cancel();
+    this.retention.stop();
+    this.compaction.stop();
   }
 
   private expireProducers(): void {
@@ -139,6 +214,9 @@ export class BrokerCore {
   }
 }
 
+/** The engine says "no limit" with -1. */
+const orMinusOne = (limit: number): number => (Number.isFinite(limit) ? limit : -1);
+
 /** The logs that hold the broker's own state; made at the first start. */
 function stateLogs(shard: Shard): [Log, Log] {
   let registry: Log | undefined;
@@ -148,7 +226,10 @@ function stateLogs(shard: Shard): [Log, Log] {
     else if (log.name === GROUPS_LOG) groups = log;
   }
   if (registry !== undefined && groups !== undefined) return [registry, groups];
-  const made: [Log, Log] = [shard.newLog({ name: REGISTRY_LOG, format: recordFormat }), shard.newLog({ name: GROUPS_LOG, format: recordFormat })];
+  const made: [Log, Log] = [
+    shard.newLog({ name: REGISTRY_LOG, format: recordFormat }),
+    shard.newLog({ name: GROUPS_LOG, format: recordFormat }),
+  ];
   shard.appendSet(
     made.map((log) => ({ kind: 'create', log })),
     { control: true },
@@ -163,7 +244,6 @@ function shardSettings(settings: BrokerSettings): Partial<ShardSettings> {
     checkpointAtBytes: v['storage.commit.log.bytes'],
     slowAtBytes: v['storage.commit.log.max.bytes'],
     directAtBytes: v['storage.direct.append.bytes'],
-    directLeaveBytes: v['storage.direct.append.bytes'] / 4,
     tailCacheBytes: v['storage.tail.cache.bytes'],
     minFreeBytes: v['storage.min.free.bytes'],
     openFilesMax: v['storage.open.files'],

@@ -67,13 +67,19 @@ export class Broker {
       this.recoveries++;
       this.onRecovered?.();
       before.abandon(before.shard.failed ?? new HadronError('STORAGE_FAILED', 'the disk failed; try again'));
-      logger.info({ ms: Math.round(core.shard.recovered.ms), cases: core.shard.recovered.cases }, 'recovered: writing is accepted again');
+      logger.info(
+        { ms: Math.round(core.shard.recovered.ms), cases: core.shard.recovered.cases },
+        'recovered: writing is accepted again',
+      );
       if (this.closing) await core.close();
       else if (core.shard.failed !== undefined) void this.recover();
     } catch (error) {
       this.recovering = false;
       if (this.closing) return;
-      logger.warn({ err: error instanceof Error ? error.message : String(error) }, 'recovery did not succeed yet; reads go on, trying again in a second');
+      logger.warn(
+        { err: error instanceof Error ? error.message : String(error) },
+        'recovery did not succeed yet; reads go on, trying again in a second',
+      );
       this.retry = clock.setTimer(RETRY_MS, () => void this.recover());
     }
   }

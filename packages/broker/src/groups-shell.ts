@@ -3,7 +3,13 @@
  * said so far is durable (log.md G5), and wakes it when a session or a rebalance is due.
  */
 import type { Clock, HadronError, Logger, Random, Timer } from '@hadron/base';
-import { type FetchOffsetsResponse, GroupCoordinator, type GroupResponse, type GroupsConfig, type Outcome } from './groups/index.ts';
+import {
+  type FetchOffsetsResponse,
+  GroupCoordinator,
+  type GroupResponse,
+  type GroupsConfig,
+  type Outcome,
+} from './groups/index.ts';
 import type { StateLog } from './state/state-log.ts';
 
 /** Whoever asked: told exactly once. */
@@ -27,7 +33,16 @@ export class GroupsShell {
   private timerAt = Number.POSITIVE_INFINITY;
   private over: HadronError | undefined;
 
-  constructor(log: StateLog, options: { clock: Clock; random: Random; logger: Logger; config: () => GroupsConfig; topicIdOf: (name: string) => string | undefined }) {
+  constructor(
+    log: StateLog,
+    options: {
+      clock: Clock;
+      random: Random;
+      logger: Logger;
+      config: () => GroupsConfig;
+      topicIdOf: (name: string) => string | undefined;
+    },
+  ) {
     this.log = log;
     this.clock = options.clock;
     this.logger = options.logger;
@@ -46,7 +61,10 @@ export class GroupsShell {
   }
 
   /** Runs one command. `decide` is called at once; the answer comes when it is durable. */
-  run<R extends GroupResponse>(caller: GroupCaller<R>, decide: (c: Coordinator, caller: GroupCaller, now: number, wallMs: number) => Outcome<GroupCaller>): void {
+  run<R extends GroupResponse>(
+    caller: GroupCaller<R>,
+    decide: (c: Coordinator, caller: GroupCaller, now: number, wallMs: number) => Outcome<GroupCaller>,
+  ): void {
     if (this.over !== undefined) {
       caller.failed(this.over);
       return;

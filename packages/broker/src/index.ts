@@ -4,8 +4,22 @@ export * from './config/index.ts';
 export * from './groups/index.ts';
 export type { GroupCaller } from './groups-shell.ts';
 export { Registry, type Resource, type ResourceEvent } from './state/registry.ts';
-export { Fetcher, type FetchedPartition, type FetchHandle, type FetchItem, type FetchLimits } from './streams/fetcher.ts';
-export { newProduceOutcome, NO_OFFSET, type OffsetAt, Partition, type ProduceOutcome } from './streams/partition.ts';
+export {
+  Fetcher,
+  type FetchedPartition,
+  type FetchHandle,
+  type FetchItem,
+  type FetchLimits,
+} from './streams/fetcher.ts';
+export {
+  type BrokerSabotage,
+  newProduceOutcome,
+  NO_OFFSET,
+  type OffsetAt,
+  Partition,
+  type ProduceOutcome,
+  whenAnswerable,
+} from './streams/partition.ts';
 export { ProducerStates, type ProducerVerdict } from './streams/producer-state.ts';
 export { recordFormat } from './streams/record-format.ts';
 export { checkTopicName, type NewTopic, Topic, Topics } from './streams/topics.ts';

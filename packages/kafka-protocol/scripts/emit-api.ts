@@ -52,13 +52,20 @@ function emitMessage(api: Api, message: Struct, recordsType: string): string[] {
   const structs = collect(message, api.served);
   const out: string[] = [];
   for (const { struct } of structs) out.push(emitInterface(context, struct), emitMake(context, struct));
+  // Kafka ignores bytes behind a request, and clients rely on it: librdkafka 2.16 sends three behind Metadata v13.
+  const isRequest = message.name.endsWith('Request');
+  const holds = isRequest ? 'begins with' : 'holds exactly';
   out.push(
-    `/** @throws ProtocolError unless the reader holds exactly one ${message.name} of a served version (${min}-${max}) */
+    `/** @throws ProtocolError unless the reader ${holds} one ${message.name} of a served version (${min}-${max}) */
 export function decode${message.name}(r: Reader, version: number): ${message.name} {
   if (!(version >= ${min} && version <= ${max})) refuseVersion('${message.name}', version);
-  const m = read${message.name}(r, version);
+  ${
+    isRequest
+      ? `return read${message.name}(r, version);`
+      : `const m = read${message.name}(r, version);
   r.expectEnd();
-  return m;
+  return m;`
+  }
 }`,
     `/** @throws ProtocolError when a value does not fit the version (${min}-${max}) */
 export function encode${message.name}(w: Writer, m: ${message.name}, version: number): void {

@@ -5,7 +5,10 @@ import type { LogLevel } from './settings/server-settings.ts';
 /** Loaded lazily: the first line costs the import, not the start. */
 export async function createLogger(level: LogLevel): Promise<Logger> {
   const { pino } = await import('pino');
-  const log = pino({ level, base: null, timestamp: () => `,"time":"${new Date().toISOString()}"` }, pino.destination({ dest: 2, sync: true }));
+  const log = pino(
+    { level, base: null, timestamp: () => `,"time":"${new Date().toISOString()}"` },
+    pino.destination({ dest: 2, sync: true }),
+  );
   return {
     debug: (fields, message) => log.debug(fields, message),
     info: (fields, message) => log.info(fields, message),

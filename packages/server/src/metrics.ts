@@ -18,7 +18,8 @@ export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry 
     type: 'counter',
     labelNames: ['api'],
     *collect() {
-      for (const [key, c] of door.metrics.requests.entries()) if (c.value > 0) yield { labels: [apiByKey(key)?.name ?? String(key)], value: c.value };
+      for (const [key, c] of door.metrics.requests.entries())
+        if (c.value > 0) yield { labels: [apiByKey(key)?.name ?? String(key)], value: c.value };
     },
   });
   m.add({
@@ -27,7 +28,8 @@ export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry 
     type: 'histogram',
     labelNames: ['api'],
     *collect() {
-      for (const [key, histogram] of door.metrics.latency.entries()) if (histogram.count > 0) yield { labels: [apiByKey(key)?.name ?? String(key)], histogram };
+      for (const [key, histogram] of door.metrics.latency.entries())
+        if (histogram.count > 0) yield { labels: [apiByKey(key)?.name ?? String(key)], histogram };
     },
   });
   m.add({
@@ -42,25 +44,49 @@ export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry 
       }
     },
   });
-  counter('hadron_kafka_received_bytes_total', 'Bytes received from Kafka clients.', () => door.metrics.receivedBytes.value);
+  counter(
+    'hadron_kafka_received_bytes_total',
+    'Bytes received from Kafka clients.',
+    () => door.metrics.receivedBytes.value,
+  );
   counter('hadron_kafka_sent_bytes_total', 'Bytes sent to Kafka clients.', () => door.metrics.sentBytes.value);
   m.gauge('hadron_kafka_connections', 'Kafka connections open.', () => door.connections.size);
   counter('hadron_kafka_connections_total', 'Kafka connections accepted.', () => door.metrics.connectionsTotal.value);
-  counter('hadron_kafka_connections_refused_total', 'Connections refused because of max.connections.', () => door.metrics.connectionsRefused.value);
+  counter(
+    'hadron_kafka_connections_refused_total',
+    'Connections refused because of max.connections.',
+    () => door.metrics.connectionsRefused.value,
+  );
   m.gauge('hadron_kafka_waiting_fetches', 'Fetches that wait for data.', () => broker.core.fetcher.waitingCount);
 
   counter('hadron_log_appends_total', 'Batches appended.', () => shard().stats.appends);
   counter('hadron_log_appended_bytes_total', 'Bytes appended.', () => shard().stats.appendedBytes);
-  counter('hadron_log_direct_bytes_total', 'Of these, bytes written straight to segments.', () => shard().stats.directBytes);
+  counter(
+    'hadron_log_direct_bytes_total',
+    'Of these, bytes written straight to segments.',
+    () => shard().stats.directBytes,
+  );
   counter('hadron_log_syncs_total', 'Group commits synced.', () => shard().stats.syncs);
-  counter('hadron_log_synced_frames_total', 'Append sets made durable; divided by the syncs, the size of a group commit.', () => shard().stats.syncedFrames);
-  const syncSeconds = m.histogram('hadron_log_sync_seconds', 'Duration of a group commit’s sync.', LATENCY_BOUNDS_SECONDS);
+  counter(
+    'hadron_log_synced_frames_total',
+    'Append sets made durable; divided by the syncs, the size of a group commit.',
+    () => shard().stats.syncedFrames,
+  );
+  const syncSeconds = m.histogram(
+    'hadron_log_sync_seconds',
+    'Duration of a group commit’s sync.',
+    LATENCY_BOUNDS_SECONDS,
+  );
   observeSyncs(broker, syncSeconds);
   counter('hadron_log_checkpoints_total', 'Checkpoints.', () => shard().stats.checkpoints);
   counter('hadron_log_tail_reads_total', 'Reads served from the tail cache.', () => shard().stats.tailReads);
   counter('hadron_log_file_reads_total', 'Reads that went to segment files.', () => shard().stats.fileReads);
   m.gauge('hadron_log_tail_cache_bytes', 'Memory of the tail cache.', () => shard().tail.bytes);
-  m.gauge('hadron_log_commit_outstanding_bytes', 'Commit log that no checkpoint covers.', () => shard().commit.outstandingBytes);
+  m.gauge(
+    'hadron_log_commit_outstanding_bytes',
+    'Commit log that no checkpoint covers.',
+    () => shard().commit.outstandingBytes,
+  );
   m.gauge('hadron_log_open_segments', 'Segment files open.', () => shard().files.openCount);
   counter('hadron_storage_recoveries_total', 'Recoveries after a failed write or sync.', () => broker.recoveries);
   m.gauge('hadron_storage_refusing', '1 while producing is refused.', () => (broker.trouble === undefined ? 0 : 1));
@@ -72,11 +98,18 @@ export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry 
     type: 'gauge',
     labelNames: ['topic'],
     *collect() {
-      for (const t of broker.core.topics.all()) yield { labels: [t.name], value: t.partitions.reduce((n, p) => n + p.log.sizeBytes, 0) };
+      for (const t of broker.core.topics.all())
+        yield { labels: [t.name], value: t.partitions.reduce((n, p) => n + p.log.sizeBytes, 0) };
     },
   });
   m.gauge('hadron_groups', 'Consumer groups.', () => broker.core.groups.coordinator.listGroups().length);
-  m.add({ name: 'hadron_group_lag_records', help: 'Records behind the committed offset, by group and topic.', type: 'gauge', labelNames: ['group', 'topic'], collect: () => groupLag(broker) });
+  m.add({
+    name: 'hadron_group_lag_records',
+    help: 'Records behind the committed offset, by group and topic.',
+    type: 'gauge',
+    labelNames: ['group', 'topic'],
+    collect: () => groupLag(broker),
+  });
 
   const delay = monitorEventLoopDelay({ resolution: 20 });
   m.gauge('hadron_event_loop_delay_max_seconds', 'Largest delay of the event loop since the last scrape.', () => {
@@ -86,13 +119,17 @@ export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry 
   });
   // It wakes the process fifty times a second: only while somebody scrapes.
   let watching: NodeJS.Timeout | undefined;
-  m.gauge('hadron_event_loop_watched', '1 while the event-loop delay is measured: it is from a scrape on, for two minutes.', () => {
-    delay.enable();
-    clearTimeout(watching);
-    watching = setTimeout(() => delay.disable(), 120_000);
-    watching.unref();
-    return 1;
-  });
+  m.gauge(
+    'hadron_event_loop_watched',
+    '1 while the event-loop delay is measured: it is from a scrape on, for two minutes.',
+    () => {
+      delay.enable();
+      clearTimeout(watching);
+      watching = setTimeout(() => delay.disable(), 120_000);
+      watching.unref();
+      return 1;
+    },
+  );
   m.gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
   counter('process_cpu_seconds_total', 'CPU time used.', () => {
     const { user, system } = process.cpuUsage();
@@ -118,7 +155,8 @@ function* groupLag(broker: Broker): Iterable<Sample> {
       let lag = 0;
       for (const p of t.partitions) {
         const partition = topic?.partitions[p.partition];
-        if (partition !== undefined && p.offset >= 0) lag += Math.max(0, partition.highWatermark - Math.max(p.offset, partition.logStartOffset));
+        if (partition !== undefined && p.offset >= 0)
+          lag += Math.max(0, partition.highWatermark - Math.max(p.offset, partition.logStartOffset));
       }
       yield { labels: [groupId, t.name], value: lag };
     }

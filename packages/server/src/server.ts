@@ -53,7 +53,15 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     });
     closers.push(() => broker.close());
     const { recovered } = broker.core.shard;
-    logger.info({ ms: Math.round(recovered.ms), cases: recovered.cases, frames: recovered.frames, replayedBytes: recovered.replayedBytes }, recovered.clean ? 'opened the data folder' : 'recovered the data folder after an unclean stop');
+    logger.info(
+      {
+        ms: Math.round(recovered.ms),
+        cases: recovered.cases,
+        frames: recovered.frames,
+        replayedBytes: recovered.replayedBytes,
+      },
+      recovered.clean ? 'opened the data folder' : 'recovered the data folder after an unclean stop',
+    );
     const door = new KafkaDoor({
       broker,
       clock: systemClock,
@@ -89,7 +97,8 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     });
     closers.push(() => http.close());
     const [httpAddress] = http.addresses;
-    if (httpAddress === undefined) throw new HadronError('SETTING_INVALID', 'no address to listen on: --listen is empty');
+    if (httpAddress === undefined)
+      throw new HadronError('SETTING_INVALID', 'no address to listen on: --listen is empty');
     return {
       kafkaAddresses,
       httpAddress,

@@ -49,7 +49,12 @@ export class Registry implements Replayed {
    * @param options.with changes that must be durable together with this one
    * @throws HadronError PRECONDITION_FAILED, STORAGE_…: nothing happened
    */
-  put<T>(kind: string, name: string, value: T, options: { ifRevision?: number; with?: readonly SetEntry[] } = {}): Resource<T> {
+  put<T>(
+    kind: string,
+    name: string,
+    value: T,
+    options: { ifRevision?: number; with?: readonly SetEntry[] } = {},
+  ): Resource<T> {
     this.check(kind, name, options.ifRevision);
     const resource: Resource<T> = { kind, name, revision: this.revision + 1, value };
     const record = {
@@ -101,9 +106,16 @@ export class Registry implements Replayed {
       if (resource !== undefined) this.tell(kind, { type: 'delete', resource });
       return;
     }
-    const stored = JSON.parse(Buffer.from(record.value).toString('utf8')) as { v: number; revision: number; value: unknown };
+    const stored = JSON.parse(Buffer.from(record.value).toString('utf8')) as {
+      v: number;
+      revision: number;
+      value: unknown;
+    };
     if (stored.v > VALUE_VERSION) {
-      throw new HadronError('DATA_FORMAT_NEWER', `resource ${key} has format ${stored.v}, this Hadron reads up to ${VALUE_VERSION}; start the newer Hadron that wrote it`);
+      throw new HadronError(
+        'DATA_FORMAT_NEWER',
+        `resource ${key} has format ${stored.v}, this Hadron reads up to ${VALUE_VERSION}; start the newer Hadron that wrote it`,
+      );
     }
     this.revision = Math.max(this.revision, stored.revision);
     const resource: Resource = { kind, name, revision: stored.revision, value: stored.value };
@@ -114,18 +126,27 @@ export class Registry implements Replayed {
   *snapshot(): Iterable<StateRecord> {
     for (const [kind, resources] of this.kinds) {
       for (const [name, r] of resources) {
-        yield { key: Buffer.from(`${kind}/${name}`), value: Buffer.from(JSON.stringify({ v: VALUE_VERSION, revision: r.revision, value: r.value })) };
+        yield {
+          key: Buffer.from(`${kind}/${name}`),
+          value: Buffer.from(JSON.stringify({ v: VALUE_VERSION, revision: r.revision, value: r.value })),
+        };
       }
     }
     // Deletions count too: the revision must not go back.
-    yield { key: Buffer.from('_/revision'), value: Buffer.from(JSON.stringify({ v: VALUE_VERSION, revision: this.revision, value: null })) };
+    yield {
+      key: Buffer.from('_/revision'),
+      value: Buffer.from(JSON.stringify({ v: VALUE_VERSION, revision: this.revision, value: null })),
+    };
   }
 
   private check(kind: string, name: string, ifRevision: number | undefined): void {
     if (ifRevision === undefined) return;
     const now = this.get(kind, name)?.revision ?? 0;
     if (now !== ifRevision) {
-      throw new HadronError('PRECONDITION_FAILED', `${kind} ${name} is at revision ${now}, not ${ifRevision}; read it again and retry`);
+      throw new HadronError(
+        'PRECONDITION_FAILED',
+        `${kind} ${name} is at revision ${now}, not ${ifRevision}; read it again and retry`,
+      );
     }
   }
 

@@ -22,7 +22,8 @@ export interface Replayed {
 
 const SNAPSHOT_RECORDS_PER_BATCH = 500;
 const READ_BYTES = 1024 * 1024;
-const asBuffer = (b: Uint8Array): Buffer => (Buffer.isBuffer(b) ? b : Buffer.from(b.buffer, b.byteOffset, b.byteLength));
+const asBuffer = (b: Uint8Array): Buffer =>
+  Buffer.isBuffer(b) ? b : Buffer.from(b.buffer, b.byteOffset, b.byteLength);
 
 export class StateLog {
   readonly shard: Shard;
@@ -66,12 +67,17 @@ export class StateLog {
     const snapshot = shard.snapshots.get(log.id);
     let position = log.startPosition;
     if (snapshot !== undefined && snapshot.file !== '') {
-      for (const piece of readSnapshot(shard.fs, `${shard.directory}/snapshots/${snapshot.file}`)) replayBatches(piece, state, 0);
+      for (const piece of readSnapshot(shard.fs, `${shard.directory}/snapshots/${snapshot.file}`))
+        replayBatches(piece, state, 0);
       position = Math.max(position, snapshot.position);
     }
     while (position < log.visiblePosition) {
       const got = await read(shard, log, position, { maxBytes: READ_BYTES, atLeastOne: true });
-      if (got.bytes === 0) throw new HadronError('DATA_DAMAGED', `${log.name} cannot be read at ${position}; restore the data folder from a copy`);
+      if (got.bytes === 0)
+        throw new HadronError(
+          'DATA_DAMAGED',
+          `${log.name} cannot be read at ${position}; restore the data folder from a copy`,
+        );
       for (const part of got.parts) replayBatches(part, state, position);
       position = got.nextPosition;
       got.release();
@@ -93,7 +99,9 @@ export class StateLog {
 }
 
 function encode(records: readonly StateRecord[]): Buffer {
-  return encodeBatch(records.map((r) => ({ key: asBuffer(r.key), value: r.value === null ? null : asBuffer(r.value) })));
+  return encodeBatch(
+    records.map((r) => ({ key: asBuffer(r.key), value: r.value === null ? null : asBuffer(r.value) })),
+  );
 }
 
 function replayBatches(bytes: Buffer, state: Replayed, from: number): void {

@@ -92,7 +92,8 @@ export class Fetcher {
     let bytes = 0;
     for (const item of items) {
       const p = item.partition;
-      if (p === undefined || refusal(item, p) !== undefined || diverging(item, p) !== undefined) return { bytes, urgent: true };
+      if (p === undefined || refusal(item, p) !== undefined || diverging(item, p) !== undefined)
+        return { bytes, urgent: true };
       const log = p.log;
       if (item.offset >= log.visiblePosition) continue;
       // What lies below the tail is plenty. In the tail the byte count is not known without a look: one batch at least.
@@ -183,7 +184,8 @@ export class Fetcher {
         result.data = data;
       } catch (error) {
         result.error = error instanceof HadronError ? error.code : 'STORAGE_FAILED';
-        if (!(error instanceof HadronError)) this.logger.error({ topic: p.topic, partition: p.index, err: String(error) }, 'a read failed');
+        if (!(error instanceof HadronError))
+          this.logger.error({ topic: p.topic, partition: p.index, err: String(error) }, 'a read failed');
       }
     }
     complete(items, results);
@@ -211,7 +213,13 @@ class Wait implements FetchHandle {
   private timer: Timer | undefined;
   private told = false;
 
-  constructor(fetcher: Fetcher, items: readonly FetchItem[], limits: FetchLimits, done: (results: FetchedPartition[]) => void, bytes: number) {
+  constructor(
+    fetcher: Fetcher,
+    items: readonly FetchItem[],
+    limits: FetchLimits,
+    done: (results: FetchedPartition[]) => void,
+    bytes: number,
+  ) {
     this.fetcher = fetcher;
     this.items = items;
     this.limits = limits;
@@ -245,8 +253,21 @@ class Wait implements FetchHandle {
 
 function begin(item: FetchItem): FetchedPartition {
   const p = item.partition;
-  if (p === undefined) return { error: item.missing ?? 'TOPIC_NOT_FOUND', data: undefined, highWatermark: -1, logStartOffset: -1, diverging: undefined };
-  return { error: refusal(item, p), data: undefined, highWatermark: -1, logStartOffset: -1, diverging: diverging(item, p) };
+  if (p === undefined)
+    return {
+      error: item.missing ?? 'TOPIC_NOT_FOUND',
+      data: undefined,
+      highWatermark: -1,
+      logStartOffset: -1,
+      diverging: undefined,
+    };
+  return {
+    error: refusal(item, p),
+    data: undefined,
+    highWatermark: -1,
+    logStartOffset: -1,
+    diverging: diverging(item, p),
+  };
 }
 
 /** Watermarks are read when the answer is made: fresh, and never behind the data (R7d). */

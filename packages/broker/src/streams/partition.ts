@@ -25,7 +25,7 @@ import {
   type ValidateOptions,
   validateBatch,
 } from '@hadron/kafka-protocol/records';
-import { findByTime, type Log, type Shard } from '@hadron/log';
+import { type CommitWaiter, type Durability, findByTime, type Log, type Sabotage, type Shard } from '@hadron/log';
 import type { TopicSettings } from '../config/index.ts';
 import { ProducerStates } from './producer-state.ts';
 
@@ -53,6 +53,20 @@ export const newProduceOutcome = (): ProduceOutcome => ({
   logStartOffset: -1,
   lsn: 0,
 });
+
+/** Breaks the broker on purpose, so that the simulation can show that it would notice (log.md §5). Never set outside tests. */
+export interface BrokerSabotage extends Sabotage {
+  acknowledgeDuplicateEarly?: boolean;
+}
+
+/**
+ * Lets the answer to a produce out when what it rests on is durable, or written where `os` is enough: the one place where
+ * an ack waits for the sync (log.md G5). `lsn` and `durability` are the largest and the strictest of its partitions.
+ */
+export function whenAnswerable(shard: Shard, lsn: number, durability: Durability, answer: CommitWaiter): void {
+  if (shard.isAnswerable(lsn, durability)) answer.committed();
+  else shard.when(lsn, durability, answer);
+}
 
 const PROBLEM_CODE: Partial<Record<number, ErrorCode>> = {
   [BatchProblem.TRUNCATED]: 'CORRUPT_DATA',
@@ -86,7 +100,14 @@ export class Partition {
   private waiters: Set<AdvanceListener> | undefined;
   private seenByte = 0;
 
-  constructor(shard: Shard, topic: string, index: number, log: Log, settings: TopicSettings, producers: ProducerStates | undefined) {
+  constructor(
+    shard: Shard,
+    topic: string,
+    index: number,
+    log: Log,
+    settings: TopicSettings,
+    producers: ProducerStates | undefined,
+  ) {
     this.shard = shard;
     this.topic = topic;
     this.index = index;
@@ -162,6 +183,7 @@ export class Partition {
         // R13.2: the first answer again; it waits for the original's sync (log.md G5).
         out.baseOffset = verdict.baseOffset;
         out.logAppendTimeMs = validate.logAppendTime === true ? verdict.timestamp : -1;
+        if ((this.shard.sabotage as BrokerSabotage).acknowledgeDuplicateEarly === true) out.lsn = 0;
         return;
       }
     }
@@ -175,7 +197,15 @@ export class Partition {
     out.baseOffset = baseOffset;
     if (producerId >= 0) {
       this.producers ??= new ProducerStates();
-      this.producers.appended(producerId, batchProducerEpoch(b, at), batchBaseSequence(b, at), extent, baseOffset, nowMs, maxTimestamp);
+      this.producers.appended(
+        producerId,
+        batchProducerEpoch(b, at),
+        batchBaseSequence(b, at),
+        extent,
+        baseOffset,
+        nowMs,
+        maxTimestamp,
+      );
     }
   }
 
@@ -232,7 +262,8 @@ export class Partition {
   async offsetOfMaxTimestamp(): Promise<OffsetAt> {
     for (;;) {
       let largest = -1;
-      for (const s of this.log.segments) if (s.end > this.log.startPosition) largest = Math.max(largest, s.maxTimestamp);
+      for (const s of this.log.segments)
+        if (s.end > this.log.startPosition) largest = Math.max(largest, s.maxTimestamp);
       if (largest < 0) return NO_OFFSET;
       const found = await this.offsetForTime(largest);
       if (found.offset >= 0) return found;
@@ -281,7 +312,10 @@ export class Partition {
   deleteBefore(offset: number): number {
     const to = offset === -1 ? this.log.visiblePosition : offset;
     if (to < 0 || to > this.log.visiblePosition) {
-      throw new HadronError('OFFSET_OUT_OF_RANGE', `${this.log.name} ends at ${this.log.visiblePosition}, ${offset} lies outside`);
+      throw new HadronError(
+        'OFFSET_OUT_OF_RANGE',
+        `${this.log.name} ends at ${this.log.visiblePosition}, ${offset} lies outside`,
+      );
     }
     if (to <= this.log.startPosition) return this.log.lastLsn;
     return this.shard.appendSet([{ kind: 'trim', log: this.log, position: to }], { control: true });
@@ -304,13 +338,27 @@ export class Partition {
 }
 
 /** Bookkeeping of a replayed append (recovery): the batch headers tell all there is to know. */
-export function replayProducers(states: ProducerStates | undefined, b: Buffer, at: number, length: number, nowMs: number): ProducerStates | undefined {
+export function replayProducers(
+  states: ProducerStates | undefined,
+  b: Buffer,
+  at: number,
+  length: number,
+  nowMs: number,
+): ProducerStates | undefined {
   let known = states;
   for (let p = at; p < at + length; p += batchSizeBytes(b, p)) {
     const producerId = batchProducerId(b, p);
     if (producerId < 0 || batchIsTransactional(b, p)) continue;
     known ??= new ProducerStates();
-    known.appended(producerId, batchProducerEpoch(b, p), batchBaseSequence(b, p), batchLastOffsetDelta(b, p) + 1, batchBaseOffset(b, p), nowMs, batchMaxTimestamp(b, p));
+    known.appended(
+      producerId,
+      batchProducerEpoch(b, p),
+      batchBaseSequence(b, p),
+      batchLastOffsetDelta(b, p) + 1,
+      batchBaseOffset(b, p),
+      nowMs,
+      batchMaxTimestamp(b, p),
+    );
   }
   return known;
 }

@@ -77,7 +77,15 @@ export class ProducerStates {
    * @param nowMs when we learned of it: its producer is remembered for a time from here, whatever its records are stamped
    * @param timestamp the batch's largest timestamp
    */
-  appended(producerId: number, epoch: number, sequence: number, count: number, baseOffset: number, nowMs: number, timestamp: number): void {
+  appended(
+    producerId: number,
+    epoch: number,
+    sequence: number,
+    count: number,
+    baseOffset: number,
+    nowMs: number,
+    timestamp: number,
+  ): void {
     let p = this.producers.get(producerId);
     if (p === undefined) {
       p = { epoch, batches: [], nextOffset: 0, lastMs: nowMs };
@@ -90,7 +98,12 @@ export class ProducerStates {
     }
     p.nextOffset = baseOffset + count;
     p.lastMs = nowMs;
-    p.batches.push({ firstSequence: sequence, lastSequence: sequenceAfter(sequence, count - 1), baseOffset, timestamp });
+    p.batches.push({
+      firstSequence: sequence,
+      lastSequence: sequenceAfter(sequence, count - 1),
+      baseOffset,
+      timestamp,
+    });
     if (p.batches.length > BATCHES_REMEMBERED) p.batches.shift();
   }
 
@@ -136,7 +149,12 @@ export class ProducerStates {
     let at = 1;
     while (at < b.length) {
       const id = b.readDoubleBE(at);
-      const p: Producer = { epoch: b.readInt16BE(at + 8), nextOffset: b.readDoubleBE(at + 10), lastMs: b.readDoubleBE(at + 18), batches: [] };
+      const p: Producer = {
+        epoch: b.readInt16BE(at + 8),
+        nextOffset: b.readDoubleBE(at + 10),
+        lastMs: b.readDoubleBE(at + 18),
+        batches: [],
+      };
       const n = b.readUInt8(at + 26);
       at += 27;
       for (let i = 0; i < n; i++, at += 24) {

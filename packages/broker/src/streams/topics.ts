@@ -29,7 +29,13 @@ export class Topic {
   /** What is told of it is durable with this LSN (log.md G5). 0: it came from disk. */
   lsn = 0;
 
-  constructor(name: string, id: string, partitions: Partition[], config: Readonly<Record<string, string>>, settings: TopicSettings) {
+  constructor(
+    name: string,
+    id: string,
+    partitions: Partition[],
+    config: Readonly<Record<string, string>>,
+    settings: TopicSettings,
+  ) {
     this.name = name;
     this.id = id;
     this.partitions = partitions;
@@ -53,7 +59,8 @@ export function checkTopicName(name: string): void {
           : !NAME.test(name)
             ? 'a name has only letters, digits, ".", "_" and "-"'
             : undefined;
-  if (why !== undefined) throw new HadronError('TOPIC_NAME_INVALID', `topic ${JSON.stringify(name.slice(0, 300))}: ${why}`);
+  if (why !== undefined)
+    throw new HadronError('TOPIC_NAME_INVALID', `topic ${JSON.stringify(name.slice(0, 300))}: ${why}`);
 }
 
 export interface NewTopic {
@@ -73,6 +80,8 @@ export class Topics {
   private partitionCount = 0;
   /** @internal told of every partition there is */
   onPartition: ((partition: Partition) => void) | undefined;
+  /** @internal told when a topic's settings changed */
+  onConfigured: (() => void) | undefined;
   /** @internal told before a topic goes, so that its readers are answered */
   onRemoved: ((topic: Topic) => void) | undefined;
 
@@ -89,7 +98,11 @@ export class Topics {
       const settings = resolveTopicSettings(value.config, this.settings);
       const partitions = value.partitions.map((p, index) => {
         const log = this.shard.logs.get(p.log as LogId);
-        if (log === undefined) throw new HadronError('DATA_DAMAGED', `partition ${index} of topic ${name} names log ${p.log}, which does not exist; restore the data folder from a copy`);
+        if (log === undefined)
+          throw new HadronError(
+            'DATA_DAMAGED',
+            `partition ${index} of topic ${name} names log ${p.log}, which does not exist; restore the data folder from a copy`,
+          );
         return new Partition(this.shard, name, index, log, settings, producers.get(log.id));
       });
       this.add(new Topic(name, value.id, partitions, value.config, settings));
@@ -123,17 +136,26 @@ export class Topics {
     if (spec.name !== collision || spec.name.includes('_')) {
       for (const other of this.byName.keys()) {
         if (other.replaceAll('.', '_') === collision) {
-          throw new HadronError('TOPIC_NAME_INVALID', `topic ${spec.name} differs from ${other} only in "." and "_", which metrics cannot tell apart; choose another name`);
+          throw new HadronError(
+            'TOPIC_NAME_INVALID',
+            `topic ${spec.name} differs from ${other} only in "." and "_", which metrics cannot tell apart; choose another name`,
+          );
         }
       }
     }
     const broker = this.settings.values;
     const partitions = spec.partitions ?? broker['num.partitions'];
     if (!Number.isInteger(partitions) || partitions < 1 || partitions > broker['hadron.max.partitions.per.topic']) {
-      throw new HadronError('PARTITIONS_INVALID', `a topic has 1 to ${broker['hadron.max.partitions.per.topic']} partitions, not ${partitions} (hadron.max.partitions.per.topic)`);
+      throw new HadronError(
+        'PARTITIONS_INVALID',
+        `a topic has 1 to ${broker['hadron.max.partitions.per.topic']} partitions, not ${partitions} (hadron.max.partitions.per.topic)`,
+      );
     }
     if (this.partitionCount + partitions > broker['hadron.max.partitions']) {
-      throw new HadronError('PARTITIONS_INVALID', `this server has ${this.partitionCount} partitions and may have ${broker['hadron.max.partitions']} (hadron.max.partitions); delete topics or raise it`);
+      throw new HadronError(
+        'PARTITIONS_INVALID',
+        `this server has ${this.partitionCount} partitions and may have ${broker['hadron.max.partitions']} (hadron.max.partitions); delete topics or raise it`,
+      );
     }
     return { partitions, settings: resolveTopicSettings(spec.config ?? {}, this.settings) };
   }
@@ -157,7 +179,11 @@ export class Topics {
       entries.push({ kind: 'create', log });
     }
     const config = spec.config ?? {};
-    const value: TopicSpec = { id: uuid(this.random).replaceAll('-', ''), partitions: logs.map((l) => ({ shard: 0, log: l.id })), config };
+    const value: TopicSpec = {
+      id: uuid(this.random).replaceAll('-', ''),
+      partitions: logs.map((l) => ({ shard: 0, log: l.id })),
+      config,
+    };
     this.registry.put<TopicSpec>(TOPIC_KIND, spec.name, value, { ifRevision: 0, with: entries });
     const partitions = logs.map((log, i) => new Partition(this.shard, spec.name, i, log, settings, undefined));
     const topic = new Topic(spec.name, value.id, partitions, config, settings);
@@ -182,15 +208,24 @@ export class Topics {
   configure(name: string, config: Readonly<Record<string, string>>): void {
     const topic = this.byName.get(name);
     const resource = this.registry.get<TopicSpec>(TOPIC_KIND, name);
-    if (topic === undefined || resource === undefined) throw new HadronError('TOPIC_NOT_FOUND', `there is no topic ${name}`);
+    if (topic === undefined || resource === undefined)
+      throw new HadronError('TOPIC_NOT_FOUND', `there is no topic ${name}`);
     const settings = resolveTopicSettings(config, this.settings);
     const changed = settings.durability !== topic.settings.durability;
-    const entries: SetEntry[] = changed ? topic.partitions.map((p) => ({ kind: 'durability', log: p.log, durability: settings.durability })) : [];
-    this.registry.put<TopicSpec>(TOPIC_KIND, name, { ...resource.value, config }, { ifRevision: resource.revision, with: entries });
+    const entries: SetEntry[] = changed
+      ? topic.partitions.map((p) => ({ kind: 'durability', log: p.log, durability: settings.durability }))
+      : [];
+    this.registry.put<TopicSpec>(
+      TOPIC_KIND,
+      name,
+      { ...resource.value, config },
+      { ifRevision: resource.revision, with: entries },
+    );
     topic.lsn = this.shard.stagedLsn;
     topic.config = config;
     topic.settings = settings;
     for (const p of topic.partitions) p.configure(settings);
+    this.onConfigured?.();
   }
 
   whenDurable(waiter: CommitWaiter): void {

@@ -21,12 +21,10 @@ export function makeApiVersionsRequest(fields: Partial<ApiVersionsRequest> = {})
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one ApiVersionsRequest of a served version (0-4) */
+/** @throws ProtocolError unless the reader begins with one ApiVersionsRequest of a served version (0-4) */
 export function decodeApiVersionsRequest(r: Reader, version: number): ApiVersionsRequest {
   if (!(version >= 0 && version <= 4)) refuseVersion('ApiVersionsRequest', version);
-  const m = readApiVersionsRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readApiVersionsRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-4) */

@@ -78,12 +78,10 @@ export function makeCreateTopicsRequestConfig(fields: Partial<CreateTopicsReques
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one CreateTopicsRequest of a served version (2-7) */
+/** @throws ProtocolError unless the reader begins with one CreateTopicsRequest of a served version (2-7) */
 export function decodeCreateTopicsRequest(r: Reader, version: number): CreateTopicsRequest {
   if (!(version >= 2 && version <= 7)) refuseVersion('CreateTopicsRequest', version);
-  const m = readCreateTopicsRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readCreateTopicsRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (2-7) */

@@ -51,12 +51,10 @@ export function makeDeleteRecordsRequestPartition(fields: Partial<DeleteRecordsR
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one DeleteRecordsRequest of a served version (0-2) */
+/** @throws ProtocolError unless the reader begins with one DeleteRecordsRequest of a served version (0-2) */
 export function decodeDeleteRecordsRequest(r: Reader, version: number): DeleteRecordsRequest {
   if (!(version >= 0 && version <= 2)) refuseVersion('DeleteRecordsRequest', version);
-  const m = readDeleteRecordsRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readDeleteRecordsRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-2) */

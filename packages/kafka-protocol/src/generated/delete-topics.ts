@@ -42,12 +42,10 @@ export function makeDeleteTopicsRequestTopic(fields: Partial<DeleteTopicsRequest
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one DeleteTopicsRequest of a served version (1-6) */
+/** @throws ProtocolError unless the reader begins with one DeleteTopicsRequest of a served version (1-6) */
 export function decodeDeleteTopicsRequest(r: Reader, version: number): DeleteTopicsRequest {
   if (!(version >= 1 && version <= 6)) refuseVersion('DeleteTopicsRequest', version);
-  const m = readDeleteTopicsRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readDeleteTopicsRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (1-6) */

@@ -134,12 +134,10 @@ export function makeFetchRequestForgottenTopic(fields: Partial<FetchRequestForgo
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one FetchRequest of a served version (4-16) */
+/** @throws ProtocolError unless the reader begins with one FetchRequest of a served version (4-16) */
 export function decodeFetchRequest(r: Reader, version: number): FetchRequest {
   if (!(version >= 4 && version <= 16)) refuseVersion('FetchRequest', version);
-  const m = readFetchRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readFetchRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (4-16) */

@@ -24,12 +24,10 @@ export function makeFindCoordinatorRequest(fields: Partial<FindCoordinatorReques
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one FindCoordinatorRequest of a served version (0-6) */
+/** @throws ProtocolError unless the reader begins with one FindCoordinatorRequest of a served version (0-6) */
 export function decodeFindCoordinatorRequest(r: Reader, version: number): FindCoordinatorRequest {
   if (!(version >= 0 && version <= 6)) refuseVersion('FindCoordinatorRequest', version);
-  const m = readFindCoordinatorRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readFindCoordinatorRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-6) */

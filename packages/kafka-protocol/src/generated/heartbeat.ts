@@ -24,12 +24,10 @@ export function makeHeartbeatRequest(fields: Partial<HeartbeatRequest> = {}): He
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one HeartbeatRequest of a served version (0-4) */
+/** @throws ProtocolError unless the reader begins with one HeartbeatRequest of a served version (0-4) */
 export function decodeHeartbeatRequest(r: Reader, version: number): HeartbeatRequest {
   if (!(version >= 0 && version <= 4)) refuseVersion('HeartbeatRequest', version);
-  const m = readHeartbeatRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readHeartbeatRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-4) */

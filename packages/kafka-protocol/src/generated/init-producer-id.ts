@@ -25,12 +25,10 @@ export function makeInitProducerIdRequest(fields: Partial<InitProducerIdRequest>
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one InitProducerIdRequest of a served version (0-5) */
+/** @throws ProtocolError unless the reader begins with one InitProducerIdRequest of a served version (0-5) */
 export function decodeInitProducerIdRequest(r: Reader, version: number): InitProducerIdRequest {
   if (!(version >= 0 && version <= 5)) refuseVersion('InitProducerIdRequest', version);
-  const m = readInitProducerIdRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readInitProducerIdRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */

@@ -52,12 +52,10 @@ export function makeJoinGroupRequestProtocol(fields: Partial<JoinGroupRequestPro
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one JoinGroupRequest of a served version (0-9) */
+/** @throws ProtocolError unless the reader begins with one JoinGroupRequest of a served version (0-9) */
 export function decodeJoinGroupRequest(r: Reader, version: number): JoinGroupRequest {
   if (!(version >= 0 && version <= 9)) refuseVersion('JoinGroupRequest', version);
-  const m = readJoinGroupRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readJoinGroupRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-9) */

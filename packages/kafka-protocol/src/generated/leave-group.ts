@@ -44,12 +44,10 @@ export function makeLeaveGroupRequestMember(fields: Partial<LeaveGroupRequestMem
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one LeaveGroupRequest of a served version (0-5) */
+/** @throws ProtocolError unless the reader begins with one LeaveGroupRequest of a served version (0-5) */
 export function decodeLeaveGroupRequest(r: Reader, version: number): LeaveGroupRequest {
   if (!(version >= 0 && version <= 5)) refuseVersion('LeaveGroupRequest', version);
-  const m = readLeaveGroupRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readLeaveGroupRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */

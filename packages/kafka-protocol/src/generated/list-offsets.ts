@@ -59,12 +59,10 @@ export function makeListOffsetsRequestPartition(fields: Partial<ListOffsetsReque
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one ListOffsetsRequest of a served version (1-9) */
+/** @throws ProtocolError unless the reader begins with one ListOffsetsRequest of a served version (1-9) */
 export function decodeListOffsetsRequest(r: Reader, version: number): ListOffsetsRequest {
   if (!(version >= 1 && version <= 9)) refuseVersion('ListOffsetsRequest', version);
-  const m = readListOffsetsRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readListOffsetsRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (1-9) */

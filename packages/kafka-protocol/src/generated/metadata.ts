@@ -45,12 +45,10 @@ export function makeMetadataRequestTopic(fields: Partial<MetadataRequestTopic> =
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one MetadataRequest of a served version (0-13) */
+/** @throws ProtocolError unless the reader begins with one MetadataRequest of a served version (0-13) */
 export function decodeMetadataRequest(r: Reader, version: number): MetadataRequest {
   if (!(version >= 0 && version <= 13)) refuseVersion('MetadataRequest', version);
-  const m = readMetadataRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readMetadataRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-13) */

@@ -66,12 +66,10 @@ export function makeOffsetCommitRequestPartition(fields: Partial<OffsetCommitReq
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one OffsetCommitRequest of a served version (2-9) */
+/** @throws ProtocolError unless the reader begins with one OffsetCommitRequest of a served version (2-9) */
 export function decodeOffsetCommitRequest(r: Reader, version: number): OffsetCommitRequest {
   if (!(version >= 2 && version <= 9)) refuseVersion('OffsetCommitRequest', version);
-  const m = readOffsetCommitRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readOffsetCommitRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (2-9) */

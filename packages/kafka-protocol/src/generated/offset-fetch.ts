@@ -87,12 +87,10 @@ export function makeOffsetFetchRequestGroupTopic(fields: Partial<OffsetFetchRequ
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one OffsetFetchRequest of a served version (1-9) */
+/** @throws ProtocolError unless the reader begins with one OffsetFetchRequest of a served version (1-9) */
 export function decodeOffsetFetchRequest(r: Reader, version: number): OffsetFetchRequest {
   if (!(version >= 1 && version <= 9)) refuseVersion('OffsetFetchRequest', version);
-  const m = readOffsetFetchRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readOffsetFetchRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (1-9) */

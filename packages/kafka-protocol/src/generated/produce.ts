@@ -57,12 +57,10 @@ export function makeProduceRequestPartition(fields: Partial<ProduceRequestPartit
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one ProduceRequest of a served version (3-12) */
+/** @throws ProtocolError unless the reader begins with one ProduceRequest of a served version (3-12) */
 export function decodeProduceRequest(r: Reader, version: number): ProduceRequest {
   if (!(version >= 3 && version <= 12)) refuseVersion('ProduceRequest', version);
-  const m = readProduceRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readProduceRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (3-12) */

@@ -48,12 +48,10 @@ export function makeSyncGroupRequestAssignment(fields: Partial<SyncGroupRequestA
   };
 }
 
-/** @throws ProtocolError unless the reader holds exactly one SyncGroupRequest of a served version (0-5) */
+/** @throws ProtocolError unless the reader begins with one SyncGroupRequest of a served version (0-5) */
 export function decodeSyncGroupRequest(r: Reader, version: number): SyncGroupRequest {
   if (!(version >= 0 && version <= 5)) refuseVersion('SyncGroupRequest', version);
-  const m = readSyncGroupRequest(r, version);
-  r.expectEnd();
-  return m;
+  return readSyncGroupRequest(r, version);
 }
 
 /** @throws ProtocolError when a value does not fit the version (0-5) */

@@ -6,7 +6,15 @@
  * the door has no memory or the disk is behind; what was received stays where it is.
  */
 import type { Socket } from 'node:net';
-import { REQUEST_BYTES_MIN, Reader, type RequestHeader, decodeRequestHeader, ProtocolError, type Writer, encodeResponseHeader } from '@hadron/kafka-protocol';
+import {
+  REQUEST_BYTES_MIN,
+  Reader,
+  type RequestHeader,
+  decodeRequestHeader,
+  ProtocolError,
+  type Writer,
+  encodeResponseHeader,
+} from '@hadron/kafka-protocol';
 import type { KafkaDoor } from './door.ts';
 import { type Frame, FrameError, Framer } from './framer.ts';
 
@@ -59,7 +67,10 @@ export class KafkaRequest {
     } catch (error) {
       w.dropFrame();
       sent?.();
-      this.connection.door.logger.error({ api: this.apiKey, version: this.version, err: String(error) }, 'an answer cannot be encoded; the connection is closed');
+      this.connection.door.logger.error(
+        { api: this.apiKey, version: this.version, err: String(error) },
+        'an answer cannot be encoded; the connection is closed',
+      );
       this.connection.destroy('an answer could not be encoded');
       return;
     }
@@ -91,8 +102,12 @@ export class Connection {
   readonly localHost: string;
   readonly localPort: number;
   closed = false;
-  /** Monotonic time of the last byte in or out. */
-  progressMs: number;
+  /** Monotonic time of the last byte received, or of the moment reading went on. */
+  private receivedMs: number;
+  /** Monotonic time at which the client was last seen to take bytes, or to have taken all. */
+  private takenMs: number;
+  /** Monotonic time of the last request or answer. */
+  private activeMs: number;
   underWay = 0;
   clientSoftware = '';
   private readonly framer: Framer;
@@ -104,7 +119,9 @@ export class Connection {
   private paused = false;
   private handling = false;
   private heldBytes = 0;
-  private writtenBefore = 0;
+  /** Bytes received that are kept until reading goes on. */
+  private keptBytes = 0;
+  private takenBefore = 0;
 
   constructor(door: KafkaDoor, accepted: Socket) {
     this.door = door;
@@ -114,7 +131,7 @@ export class Connection {
     this.localHost = (socket.localAddress ?? '127.0.0.1').replace(/^::ffff:/, '');
     this.localPort = socket.localPort ?? 0;
     this.framer = new Framer(door.limits.requestBytesMax);
-    this.progressMs = door.clock.monotonicMs();
+    this.receivedMs = this.takenMs = this.activeMs = door.clock.monotonicMs();
     socket.setNoDelay(true);
     if (door.shared === undefined) socket.on('data', (chunk: Buffer) => this.received(chunk));
     socket.on('drain', () => this.resume());
@@ -129,22 +146,29 @@ export class Connection {
 
   /** Looks whether the connection has stood still for too long. @returns why it should be closed */
   stuck(nowMs: number, progressMs: number, idleMs: number): string | undefined {
-    const written = this.socket.bytesWritten - this.socket.writableLength;
-    if (written !== this.writtenBefore) {
-      this.writtenBefore = written;
-      this.progressMs = nowMs;
+    const { socket } = this;
+    // Of a large answer the system takes a part at a time; only the handle knows how much is left.
+    const queued = (socket as unknown as { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ?? 0;
+    const taken = socket.bytesWritten - socket.writableLength - queued;
+    if (taken !== this.takenBefore || socket.writableLength === 0) {
+      this.takenBefore = taken;
+      this.takenMs = nowMs;
     }
-    const still = nowMs - this.progressMs;
-    if (still >= progressMs) {
-      if (this.socket.writableLength > 0) return 'the client does not take its answers';
+    if (nowMs - this.takenMs >= progressMs) return 'the client does not take its answers';
+    if (nowMs - this.receivedMs >= progressMs) {
+      if (this.door.memory.waits(this)) return 'no memory for its request (queued.max.request.bytes)';
       if (this.framer.isPartial && !this.paused) return 'a request was begun and does not go on';
     }
-    if (still >= idleMs && this.isIdle) return 'idle';
-    if (this.isIdle && this.heldBytes > 0) {
-      this.framer.shrink();
-      this.hold();
-    }
+    if (nowMs - this.activeMs >= idleMs && this.isIdle) return 'idle';
+    if (this.isIdle) this.releaseSpare();
     return undefined;
+  }
+
+  /** @internal Gives back a buffer that no frame under way needs. */
+  releaseSpare(): void {
+    if (this.handling || this.heldBytes === 0) return;
+    this.framer.shrink();
+    this.hold();
   }
 
   destroy(why: string): void {
@@ -156,13 +180,15 @@ export class Connection {
 
   /** Lets what is under way be answered and sent, then ends. */
   finish(): void {
-    this.socket.pause();
-    this.paused = true;
-    if (this.first === undefined) this.socket.end();
+    // Reading goes on, so that the client's end is seen and the connection closes; what still comes is dropped.
+    this.socket.resume();
+    // Answers given a moment ago are still to be written; flush ends the connection behind them.
+    if (this.first === undefined && !this.flushScheduled) this.socket.end();
   }
 
   private received(chunk: Buffer): void {
-    this.progressMs = this.door.clock.monotonicMs();
+    if (this.door.closing) return;
+    this.receivedMs = this.activeMs = this.door.clock.monotonicMs();
     this.door.metrics.receivedBytes.value += chunk.length;
     this.framer.push(chunk);
     this.handle();
@@ -181,8 +207,17 @@ export class Connection {
         if (!this.framer.next(frame, REQUEST_BYTES_MIN, this.grow)) break;
         this.hold();
         this.request(frame);
+        if (this.door.memory.isTight) this.framer.shrink();
       }
+      this.keptBytes = this.framer.unread;
       this.hold();
+      if (this.keptBytes > 0 && this.door.memory.isOverflowing) {
+        this.door.logger.warn(
+          { client: this.remote },
+          'more requests are being received than there is memory for: closing a connection (queued.max.request.bytes)',
+        );
+        this.destroy('no memory for its request (queued.max.request.bytes)');
+      }
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
       this.destroy(error.message);
@@ -201,7 +236,7 @@ export class Connection {
       this.destroy(`request header: ${error.message}`);
       return;
     }
-    const request = new KafkaRequest(this, header, this.progressMs);
+    const request = new KafkaRequest(this, header, this.activeMs);
     if (this.last === undefined) this.first = request;
     else this.last.next = request;
     this.last = request;
@@ -223,7 +258,7 @@ export class Connection {
   resume(): void {
     if (!this.paused || this.closed || this.door.closing || this.mustPause()) return;
     this.paused = false;
-    this.progressMs = this.door.clock.monotonicMs();
+    this.receivedMs = this.activeMs = this.door.clock.monotonicMs();
     this.handle();
     if (!this.paused && !this.closed) this.socket.resume();
   }
@@ -235,10 +270,15 @@ export class Connection {
   };
 
   private hold(): void {
-    const held = this.framer.heldBytes;
+    if (this.closed) return;
+    const held = this.framer.heldBytes + this.keptBytes;
+    if (held === 0 && this.heldBytes === 0) return;
+    const { memory } = this.door;
+    memory.setSpare(this, this.framer.heldBytes > 0 && !this.framer.isPartial);
     if (held === this.heldBytes) return;
-    this.door.memory.changed(this, held - this.heldBytes);
+    const more = held - this.heldBytes;
     this.heldBytes = held;
+    memory.changed(this, more);
   }
 
   /** Sends the answers that are next in order. */
@@ -268,7 +308,7 @@ export class Connection {
     }
     const { out, socket } = this;
     if (out.length > 0) {
-      this.progressMs = this.door.clock.monotonicMs();
+      this.activeMs = this.door.clock.monotonicMs();
       const sent = this.outSent;
       let done: (() => void) | undefined;
       if (sent.length > 0) {
@@ -312,8 +352,9 @@ export class Connection {
     this.first = undefined;
     this.last = undefined;
     this.letGo();
-    this.door.memory.changed(this, -this.heldBytes);
+    const held = this.heldBytes;
     this.heldBytes = 0;
+    this.door.memory.changed(this, -held);
     this.door.gone(this);
   }
 }

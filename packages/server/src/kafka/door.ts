@@ -120,7 +120,7 @@ export class KafkaDoor {
     this.limits = options.limits;
     this.advertise = options.advertise;
     this.autoCreateTopics = options.autoCreateTopics;
-    this.memory = new RequestMemory(options.limits.queuedBytesMax);
+    this.memory = new RequestMemory(options.limits.queuedBytesMax, options.limits.requestBytesMax);
   }
 
   get core(): BrokerCore {
@@ -147,7 +147,9 @@ export class KafkaDoor {
     const addresses: HostPort[] = [];
     let chosen = port;
     for (const host of hosts) {
-      const server = net.createServer({ noDelay: true, pauseOnConnect: this.shared !== undefined }, (socket) => this.accept(socket));
+      const server = net.createServer({ noDelay: true, pauseOnConnect: this.shared !== undefined }, (socket) =>
+        this.accept(socket),
+      );
       try {
         await new Promise<void>((resolve, reject) => {
           server.once('error', reject);
@@ -161,9 +163,15 @@ export class KafkaDoor {
         if (optional && addresses.length > 0 && (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT')) continue;
         for (const s of this.servers) s.close();
         if (code === 'EADDRINUSE') {
-          throw new HadronError('PORT_IN_USE', `Kafka port ${formatHostPort({ host, port: chosen })} is taken: stop what uses it, or choose another with --kafka-port (0 for any)`);
+          throw new HadronError(
+            'PORT_IN_USE',
+            `Kafka port ${formatHostPort({ host, port: chosen })} is taken: stop what uses it, or choose another with --kafka-port (0 for any)`,
+          );
         }
-        throw new HadronError('SETTING_INVALID', `cannot listen on ${formatHostPort({ host, port: chosen })} (${code}): --listen takes addresses of this machine, ports below 1024 need privileges`);
+        throw new HadronError(
+          'SETTING_INVALID',
+          `cannot listen on ${formatHostPort({ host, port: chosen })} (${code}): --listen takes addresses of this machine, ports below 1024 need privileges`,
+        );
       }
       server.on('error', (error) => this.logger.error({ err: error.message }, 'the Kafka listener failed'));
       chosen = (server.address() as net.AddressInfo).port;
@@ -181,7 +189,10 @@ export class KafkaDoor {
       const now = this.clock.monotonicMs();
       if (!this.closing && now - this.refusedLoggedMs >= REFUSED_LOG_MS) {
         this.refusedLoggedMs = now;
-        this.logger.warn({ connections: this.connections.size, refused: this.metrics.connectionsRefused.value }, 'too many connections: refusing new ones (max.connections)');
+        this.logger.warn(
+          { connections: this.connections.size, refused: this.metrics.connectionsRefused.value },
+          'too many connections: refusing new ones (max.connections)',
+        );
       }
       return;
     }
@@ -210,7 +221,16 @@ export class KafkaDoor {
         return;
       }
       // R3: Kafka closes the connection and sends no error.
-      this.logger.warn({ api: apiByKey(apiKey)?.name ?? apiKey, version, client: connection.remote, clientId: request.clientId, software: connection.clientSoftware }, 'unsupported API or version');
+      this.logger.warn(
+        {
+          api: apiByKey(apiKey)?.name ?? apiKey,
+          version,
+          client: connection.remote,
+          clientId: request.clientId,
+          software: connection.clientSoftware,
+        },
+        'unsupported API or version',
+      );
       connection.destroy('unsupported API or version');
       return;
     }
@@ -220,15 +240,25 @@ export class KafkaDoor {
     } catch (error) {
       const bad = error instanceof ProtocolError;
       const api = apiByKey(apiKey)?.name ?? apiKey;
-      if (bad) this.logger.warn({ api, version, client: connection.remote, clientId: request.clientId, why: error.message }, 'a malformed request');
-      else this.logger.error({ api, version, err: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'a request failed: a bug in Hadron');
+      if (bad)
+        this.logger.warn(
+          { api, version, client: connection.remote, clientId: request.clientId, why: error.message },
+          'a malformed request',
+        );
+      else
+        this.logger.error(
+          { api, version, err: error instanceof Error ? (error.stack ?? error.message) : String(error) },
+          'a request failed: a bug in Hadron',
+        );
       connection.destroy(bad ? `malformed ${api} request` : 'internal error');
     }
   }
 
   /** @internal */
   answered(request: KafkaRequest): void {
-    (this.metrics.latency[request.apiKey] as Histogram | undefined)?.observe((this.clock.monotonicMs() - request.startedMs) / 1000);
+    (this.metrics.latency[request.apiKey] as Histogram | undefined)?.observe(
+      (this.clock.monotonicMs() - request.startedMs) / 1000,
+    );
   }
 
   /** Counts an error answered to a client. */

@@ -58,7 +58,8 @@ export class AssignmentError extends HadronError {
 }
 
 /** 0 for no error. */
-export const kafkaCode = (code: ErrorCode | null | undefined): number => (code === null || code === undefined ? 0 : KAFKA_CODE[code]);
+export const kafkaCode = (code: ErrorCode | null | undefined): number =>
+  code === null || code === undefined ? 0 : KAFKA_CODE[code];
 
 /** Group answers know no storage error: the client looks for the coordinator again, and finds it when it works. */
 export function groupCode(code: ErrorCode | null | undefined): number {

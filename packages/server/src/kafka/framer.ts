@@ -137,7 +137,9 @@ export class Framer {
 
   private check(length: number, minBytes: number): void {
     if (length < minBytes || length > this.maxBytes) {
-      throw new FrameError(`a frame of ${length} bytes; requests have ${minBytes} to ${this.maxBytes} (socket.request.max.bytes)`);
+      throw new FrameError(
+        `a frame of ${length} bytes; requests have ${minBytes} to ${this.maxBytes} (socket.request.max.bytes)`,
+      );
     }
   }
 }

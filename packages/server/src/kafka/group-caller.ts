@@ -5,7 +5,12 @@ import type { KafkaDoor } from './door.ts';
 import { groupCode } from './error-codes.ts';
 
 /** A caller that answers `request`. `failed` gets a Kafka code that makes the client look for its coordinator again. */
-export function caller<R extends GroupResponse>(door: KafkaDoor, request: KafkaRequest, answer: (response: R) => void, failed: (code: number) => void): GroupCaller<R> {
+export function caller<R extends GroupResponse>(
+  door: KafkaDoor,
+  request: KafkaRequest,
+  answer: (response: R) => void,
+  failed: (code: number) => void,
+): GroupCaller<R> {
   return {
     answer,
     failed(error) {
@@ -19,4 +24,5 @@ export function caller<R extends GroupResponse>(door: KafkaDoor, request: KafkaR
 /** The coordinator keeps it longer than the frame lives. */
 export const copyOf = (bytes: Buffer): Buffer => Buffer.from(bytes);
 
-export const asBuffer = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+export const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -484,7 +484,7 @@ describe('R13 G5', () => {
 
   test('R13.5 an old record timestamp does not make recovery forget its producer', async () => {
     const server = await SimServer.start({ set: { 'producer.id.expiration.ms': '60000' } });
-    await createTopic(server, 't');
+    await createTopic(server, 't', { config: { 'retention.ms': '-1' } });
     const p = await newProducer(server);
     expect((await produce(server, 't', idempotent(p, 0, ['old'], { baseTimestamp: 1_000 }))).errorCode).toBe(0);
     await server.restart('kill');

@@ -63,7 +63,9 @@ export async function sharedBufferWorks(): Promise<boolean> {
       server.on('error', () => done(false));
       server.on('connection', (accepted) => {
         try {
-          const socket = shared.adopt(accepted, (bytes) => done(bytes.toString('latin1') === 'hadron' && socket.remotePort !== undefined));
+          const socket = shared.adopt(accepted, (bytes) =>
+            done(bytes.toString('latin1') === 'hadron' && socket.remotePort !== undefined),
+          );
           socket.on('error', () => done(false));
           sockets.push(socket);
         } catch {
@@ -71,7 +73,9 @@ export async function sharedBufferWorks(): Promise<boolean> {
         }
       });
       server.listen(0, '127.0.0.1', () => {
-        const client = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1', () => client.write('hadron'));
+        const client = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1', () =>
+          client.write('hadron'),
+        );
         client.on('error', () => done(false));
         sockets.push(client);
       });

@@ -4,8 +4,16 @@
  * acks 0, 1 and −1 all mean durable here; with 0 there is no answer, and an error closes the connection (R13.6).
  */
 import type { HadronError } from '@hadron/base';
-import { newProduceOutcome } from '@hadron/broker';
-import { decodeProduceRequest, encodeProduceResponse, KafkaError, type ProduceResponse, type ProduceResponsePartition, type ProduceResponseTopic, type Reader } from '@hadron/kafka-protocol';
+import { newProduceOutcome, whenAnswerable } from '@hadron/broker';
+import {
+  decodeProduceRequest,
+  encodeProduceResponse,
+  KafkaError,
+  type ProduceResponse,
+  type ProduceResponsePartition,
+  type ProduceResponseTopic,
+  type Reader,
+} from '@hadron/kafka-protocol';
 import type { CommitWaiter } from '@hadron/log';
 import type { Connection, KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
@@ -26,7 +34,10 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
   else if (m.transactionalId !== null) {
     refused = KafkaError.INVALID_REQUEST;
     why = 'Transactions are not supported yet: produce without a transactional.id.';
-    door.logger.warn({ transactionalId: m.transactionalId, client: request.connection.remote }, 'a transactional produce was refused');
+    door.logger.warn(
+      { transactionalId: m.transactionalId, client: request.connection.remote },
+      'a transactional produce was refused',
+    );
   }
   const responses: ProduceResponseTopic[] = [];
   let lsn = 0;
@@ -66,7 +77,8 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
         failed = true;
         out.errorCode = KAFKA_CODE[outcome.error];
         out.errorMessage = outcome.message;
-        if (outcome.recordIndex >= 0) out.recordErrors = [{ batchIndex: outcome.recordIndex, batchIndexErrorMessage: outcome.message }];
+        if (outcome.recordIndex >= 0)
+          out.recordErrors = [{ batchIndex: outcome.recordIndex, batchIndexErrorMessage: outcome.message }];
         door.error(request.apiKey, out.errorCode);
         if (outcome.error === 'TRANSACTIONS_UNSUPPORTED') {
           door.logger.warn({ topic: t.name, client: request.connection.remote }, 'a transactional batch was refused');
@@ -81,21 +93,18 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
     }
     responses.push({ name: t.name, partitionResponses });
   }
+  const durability = strict ? 'fsync' : 'os';
   if (m.acks === 0) {
     if (failed) {
       request.connection.destroy('a produce with acks=0 failed');
       return;
     }
     request.replyNothing();
-    const synced = strict ? core.shard.syncedLsn : core.shard.writtenLsn;
-    if (lsn > synced) core.shard.when(lsn, strict ? 'fsync' : 'os', new NoAnswer(request.connection));
+    if (!core.shard.isAnswerable(lsn, durability)) core.shard.when(lsn, durability, new NoAnswer(request.connection));
     return;
   }
   const response: ProduceResponse = { responses, throttleTimeMs: 0, nodeEndpoints: NO_ERRORS };
-  const answer = new ProduceAnswer(request, response);
-  const { shard } = core;
-  if (lsn <= (strict ? shard.syncedLsn : shard.writtenLsn)) answer.committed();
-  else shard.when(lsn, strict ? 'fsync' : 'os', answer);
+  whenAnswerable(core.shard, lsn, durability, new ProduceAnswer(request, response));
 }
 
 /** Nobody waits for an answer; a client whose records are lost learns it from the closed connection (R13.6). */

@@ -3,7 +3,15 @@
  * v9 leader epoch · v11 rack · v12 flexible, diverging epoch · v13 topic ids · v15 replica state · v16 node endpoints.
  */
 import type { FetchedPartition, FetchItem } from '@hadron/broker';
-import { decodeFetchRequest, encodeFetchResponse, type FetchResponse, type FetchResponsePartition, type FetchResponseTopic, KafkaError, type Reader } from '@hadron/kafka-protocol';
+import {
+  decodeFetchRequest,
+  encodeFetchResponse,
+  type FetchResponse,
+  type FetchResponsePartition,
+  type FetchResponseTopic,
+  KafkaError,
+  type Reader,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { kafkaCode } from '../error-codes.ts';
@@ -17,7 +25,13 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
   const { version } = request;
   const m = decodeFetchRequest(reader, version);
   if (m.sessionId !== 0 && m.sessionEpoch > 0) {
-    const response: FetchResponse = { throttleTimeMs: 0, errorCode: KafkaError.FETCH_SESSION_ID_NOT_FOUND, sessionId: 0, responses: [], nodeEndpoints: [] };
+    const response: FetchResponse = {
+      throttleTimeMs: 0,
+      errorCode: KafkaError.FETCH_SESSION_ID_NOT_FOUND,
+      sessionId: 0,
+      responses: [],
+      nodeEndpoints: [],
+    };
     request.reply((w) => encodeFetchResponse(w, response, version));
     return;
   }
@@ -29,7 +43,14 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
       const partition = topic?.partitions[p.partition];
       items.push({
         partition,
-        missing: topic === undefined && version >= TOPIC_IDS_FROM ? 'TOPIC_ID_NOT_FOUND' : partition === undefined ? 'TOPIC_NOT_FOUND' : version >= TOPIC_IDS_FROM ? 'TOPIC_ID_NOT_FOUND' : undefined,
+        missing:
+          topic === undefined && version >= TOPIC_IDS_FROM
+            ? 'TOPIC_ID_NOT_FOUND'
+            : partition === undefined
+              ? 'TOPIC_NOT_FOUND'
+              : version >= TOPIC_IDS_FROM
+                ? 'TOPIC_ID_NOT_FOUND'
+                : undefined,
         offset: p.fetchOffset,
         maxBytes: Math.max(0, p.partitionMaxBytes),
         currentLeaderEpoch: p.currentLeaderEpoch,
@@ -37,7 +58,11 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
       });
     }
   }
-  const limits = { maxWaitMs: m.maxWaitMs, minBytes: m.minBytes, maxBytes: Math.min(Math.max(0, m.maxBytes), door.limits.fetchBytesMax) };
+  const limits = {
+    maxWaitMs: m.maxWaitMs,
+    minBytes: m.minBytes,
+    maxBytes: Math.min(Math.max(0, m.maxBytes), door.limits.fetchBytesMax),
+  };
   const committed = m.isolationLevel === READ_COMMITTED;
   const handle = core.fetcher.fetch(items, limits, (results) => {
     let i = 0;

@@ -4,7 +4,14 @@
  */
 import type { OffsetAt, Partition } from '@hadron/broker';
 import { NO_OFFSET } from '@hadron/broker';
-import { decodeListOffsetsRequest, encodeListOffsetsResponse, KafkaError, type ListOffsetsResponse, type ListOffsetsResponsePartition, type Reader } from '@hadron/kafka-protocol';
+import {
+  decodeListOffsetsRequest,
+  encodeListOffsetsResponse,
+  KafkaError,
+  type ListOffsetsResponse,
+  type ListOffsetsResponsePartition,
+  type Reader,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { KAFKA_CODE } from '../error-codes.ts';
@@ -26,7 +33,13 @@ export function listOffsets(door: KafkaDoor, request: KafkaRequest, reader: Read
     const topic = door.core.topics.get(t.name);
     const partitions: ListOffsetsResponsePartition[] = [];
     for (const p of t.partitions) {
-      const out: ListOffsetsResponsePartition = { partitionIndex: p.partitionIndex, errorCode: 0, timestamp: -1, offset: -1, leaderEpoch: -1 };
+      const out: ListOffsetsResponsePartition = {
+        partitionIndex: p.partitionIndex,
+        errorCode: 0,
+        timestamp: -1,
+        offset: -1,
+        leaderEpoch: -1,
+      };
       partitions.push(out);
       const partition = topic?.partitions[p.partitionIndex];
       if (partition === undefined) {
@@ -45,7 +58,8 @@ export function listOffsets(door: KafkaDoor, request: KafkaRequest, reader: Read
           found.then(
             (at) => fill(out, partition, at, version),
             (error: unknown) => {
-              if (!(error instanceof HadronError)) door.logger.error({ err: String(error) }, 'looking up an offset failed');
+              if (!(error instanceof HadronError))
+                door.logger.error({ err: String(error) }, 'looking up an offset failed');
               out.errorCode = error instanceof HadronError ? KAFKA_CODE[error.code] : KafkaError.KAFKA_STORAGE_ERROR;
             },
           ),

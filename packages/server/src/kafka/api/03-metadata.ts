@@ -7,7 +7,16 @@
  */
 import { HadronError } from '@hadron/base';
 import type { Topic } from '@hadron/broker';
-import { decodeMetadataRequest, encodeMetadataResponse, KafkaError, type MetadataRequest, type MetadataResponse, type MetadataResponseTopic, type Reader, ZERO_UUID } from '@hadron/kafka-protocol';
+import {
+  decodeMetadataRequest,
+  encodeMetadataResponse,
+  KafkaError,
+  type MetadataRequest,
+  type MetadataResponse,
+  type MetadataResponseTopic,
+  type Reader,
+  ZERO_UUID,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { KAFKA_CODE } from '../error-codes.ts';
@@ -62,11 +71,13 @@ export function metadata(door: KafkaDoor, request: KafkaRequest, reader: Reader)
 function wanted(door: KafkaDoor, m: MetadataRequest, version: number): MetadataResponseTopic[] {
   const { topics } = door.core;
   const ask = m.includeTopicAuthorizedOperations;
-  if (m.topics === null || (version === 0 && m.topics.length === 0)) return [...topics.all()].map((t) => found(door, t, ask));
+  if (m.topics === null || (version === 0 && m.topics.length === 0))
+    return [...topics.all()].map((t) => found(door, t, ask));
   const mayCreate = door.autoCreateTopics && (version < AUTO_CREATE_FLAG_FROM || m.allowAutoTopicCreation);
   return m.topics.map(({ name, topicId }) => {
     // v10 and v11 have the fields and no meaning for them.
-    if (version < BY_ID_FROM && (name === null || topicId !== ZERO_UUID)) return missing(name ?? '', KafkaError.INVALID_REQUEST);
+    if (version < BY_ID_FROM && (name === null || topicId !== ZERO_UUID))
+      return missing(name ?? '', KafkaError.INVALID_REQUEST);
     if (name === null || (topicId !== ZERO_UUID && name === '')) {
       const topic = topics.getById(topicId);
       return topic === undefined ? missing(null, KafkaError.UNKNOWN_TOPIC_ID, topicId) : found(door, topic, ask);
@@ -77,11 +88,15 @@ function wanted(door: KafkaDoor, m: MetadataRequest, version: number): MetadataR
       topics.check({ name });
       if (!mayCreate) return missing(name, KafkaError.UNKNOWN_TOPIC_OR_PARTITION);
       const made = topics.create({ name });
-      door.logger.info({ topic: name, partitions: made.partitions.length }, 'topic created because a client asked for it (auto.create.topics.enable)');
+      door.logger.info(
+        { topic: name, partitions: made.partitions.length },
+        'topic created because a client asked for it (auto.create.topics.enable)',
+      );
       return found(door, made, ask);
     } catch (error) {
       if (!(error instanceof HadronError)) throw error;
-      if (!mayCreate && error.code !== 'TOPIC_NAME_INVALID') return missing(name, KafkaError.UNKNOWN_TOPIC_OR_PARTITION);
+      if (!mayCreate && error.code !== 'TOPIC_NAME_INVALID')
+        return missing(name, KafkaError.UNKNOWN_TOPIC_OR_PARTITION);
       return missing(name, KAFKA_CODE[error.code]);
     }
   });

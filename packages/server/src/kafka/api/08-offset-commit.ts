@@ -1,6 +1,12 @@
 /** OffsetCommit (8), v2–9 (R12). v2–4 retention time · v6 leader epoch · v7 instance id · v8 flexible · v9 KIP-848 errors. */
 import { type CommitOffsetsResponse } from '@hadron/broker';
-import { decodeOffsetCommitRequest, encodeOffsetCommitResponse, KafkaError, type OffsetCommitResponse, type Reader } from '@hadron/kafka-protocol';
+import {
+  decodeOffsetCommitRequest,
+  encodeOffsetCommitResponse,
+  KafkaError,
+  type OffsetCommitResponse,
+  type Reader,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { groupCode } from '../error-codes.ts';
@@ -21,7 +27,12 @@ export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Rea
       {
         name: t.name,
         topicId: topic.id,
-        partitions: partitions.map((p) => ({ partition: p.partitionIndex, offset: p.committedOffset, leaderEpoch: p.committedLeaderEpoch, metadata: p.committedMetadata })),
+        partitions: partitions.map((p) => ({
+          partition: p.partitionIndex,
+          offset: p.committedOffset,
+          leaderEpoch: p.committedLeaderEpoch,
+          metadata: p.committedMetadata,
+        })),
       },
     ];
   });
@@ -32,7 +43,10 @@ export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Rea
         name: t.name,
         partitions: t.partitions.map((p) => ({
           partitionIndex: p.partitionIndex,
-          errorCode: topics.get(t.name)?.partitions[p.partitionIndex] === undefined ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION : code(t.name, p.partitionIndex),
+          errorCode:
+            topics.get(t.name)?.partitions[p.partitionIndex] === undefined
+              ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION
+              : code(t.name, p.partitionIndex),
         })),
       })),
     };
@@ -47,7 +61,8 @@ export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Rea
         for (const t of r.topics) {
           for (const p of t.partitions) {
             let code = groupCode(p.error);
-            if (code === KafkaError.GROUP_ID_NOT_FOUND && version < GROUP_NOT_FOUND_FROM) code = KafkaError.ILLEGAL_GENERATION;
+            if (code === KafkaError.GROUP_ID_NOT_FOUND && version < GROUP_NOT_FOUND_FROM)
+              code = KafkaError.ILLEGAL_GENERATION;
             if (code !== 0) door.error(request.apiKey, code);
             codes.set(`${t.name}/${p.partition}`, code);
           }

@@ -3,7 +3,13 @@
  * Every group's coordinator is this node, before any group exists (R12). Transactions (type 1) and share groups (type 2)
  * do not exist yet: INVALID_REQUEST.
  */
-import { decodeFindCoordinatorRequest, encodeFindCoordinatorResponse, type FindCoordinatorResponse, KafkaError, type Reader } from '@hadron/kafka-protocol';
+import {
+  decodeFindCoordinatorRequest,
+  encodeFindCoordinatorResponse,
+  type FindCoordinatorResponse,
+  KafkaError,
+  type Reader,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 
@@ -16,12 +22,17 @@ export function findCoordinator(door: KafkaDoor, request: KafkaRequest, reader: 
   const m = decodeFindCoordinatorRequest(reader, version);
   const refused = m.keyType !== GROUP;
   if (refused) {
-    door.logger.warn({ keyType: m.keyType, client: request.connection.remote, clientId: request.clientId }, 'a coordinator of another type than a group was asked for: transactions and share groups are not supported yet');
+    door.logger.warn(
+      { keyType: m.keyType, client: request.connection.remote, clientId: request.clientId },
+      'a coordinator of another type than a group was asked for: transactions and share groups are not supported yet',
+    );
     door.error(request.apiKey, KafkaError.INVALID_REQUEST);
   }
   const address = door.addressFor(request.connection);
   const errorCode = refused ? KafkaError.INVALID_REQUEST : 0;
-  const errorMessage = refused ? 'Only group coordinators exist: transactions and share groups are not supported yet.' : null;
+  const errorMessage = refused
+    ? 'Only group coordinators exist: transactions and share groups are not supported yet.'
+    : null;
   const nodeId = refused ? NO_NODE : door.nodeId;
   const host = refused ? '' : address.host;
   const port = refused ? NO_NODE : address.port;

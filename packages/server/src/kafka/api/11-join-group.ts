@@ -3,7 +3,12 @@
  * v5 static members · v6 flexible · v7 protocol type · v8 reason · v9 skipAssignment.
  */
 import type { JoinGroupResponse as Joined } from '@hadron/broker';
-import { decodeJoinGroupRequest, encodeJoinGroupResponse, type JoinGroupResponse, type Reader } from '@hadron/kafka-protocol';
+import {
+  decodeJoinGroupRequest,
+  encodeJoinGroupResponse,
+  type JoinGroupResponse,
+  type Reader,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { groupCode } from '../error-codes.ts';
@@ -34,7 +39,11 @@ export function joinGroup(door: KafkaDoor, request: KafkaRequest, reader: Reader
           leader: r.leader,
           skipAssignment: version >= SKIP_ASSIGNMENT_FROM && r.skipAssignment,
           memberId: r.memberId,
-          members: r.members.map((x) => ({ memberId: x.memberId, groupInstanceId: x.instanceId, metadata: asBuffer(x.metadata) })),
+          members: r.members.map((x) => ({
+            memberId: x.memberId,
+            groupInstanceId: x.instanceId,
+            metadata: asBuffer(x.metadata),
+          })),
         }),
       (errorCode) =>
         send({

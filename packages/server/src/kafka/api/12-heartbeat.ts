@@ -15,6 +15,11 @@ export function heartbeat(door: KafkaDoor, request: KafkaRequest, reader: Reader
   };
   door.core.groups.run<HeartbeatResponse>(
     caller(door, request, (r) => send(groupCode(r.error)), send),
-    (c, to, now) => c.heartbeat({ groupId: m.groupId, memberId: m.memberId, instanceId: m.groupInstanceId, generation: m.generationId }, to, now),
+    (c, to, now) =>
+      c.heartbeat(
+        { groupId: m.groupId, memberId: m.memberId, instanceId: m.groupInstanceId, generation: m.generationId },
+        to,
+        now,
+      ),
   );
 }

@@ -11,7 +11,10 @@ const SEVERAL_MEMBERS_FROM = 3;
 export function leaveGroup(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
   const { version } = request;
   const m = decodeLeaveGroupRequest(reader, version);
-  const members = version >= SEVERAL_MEMBERS_FROM ? m.members.map((x) => ({ memberId: x.memberId, instanceId: x.groupInstanceId })) : [{ memberId: m.memberId, instanceId: null }];
+  const members =
+    version >= SEVERAL_MEMBERS_FROM
+      ? m.members.map((x) => ({ memberId: x.memberId, instanceId: x.groupInstanceId }))
+      : [{ memberId: m.memberId, instanceId: null }];
   door.core.groups.run<LeaveGroupResponse>(
     caller(
       door,
@@ -19,10 +22,18 @@ export function leaveGroup(door: KafkaDoor, request: KafkaRequest, reader: Reade
       (r) => {
         // Below v3 there is one member, and its error is the answer's.
         const errorCode = groupCode(r.error ?? (version < SEVERAL_MEMBERS_FROM ? r.members[0]?.error : null));
-        const answered = version < SEVERAL_MEMBERS_FROM ? [] : r.members.map((x) => ({ memberId: x.memberId, groupInstanceId: x.instanceId, errorCode: groupCode(x.error) }));
+        const answered =
+          version < SEVERAL_MEMBERS_FROM
+            ? []
+            : r.members.map((x) => ({
+                memberId: x.memberId,
+                groupInstanceId: x.instanceId,
+                errorCode: groupCode(x.error),
+              }));
         request.reply((w) => encodeLeaveGroupResponse(w, { throttleTimeMs: 0, errorCode, members: answered }, version));
       },
-      (errorCode) => request.reply((w) => encodeLeaveGroupResponse(w, { throttleTimeMs: 0, errorCode, members: [] }, version)),
+      (errorCode) =>
+        request.reply((w) => encodeLeaveGroupResponse(w, { throttleTimeMs: 0, errorCode, members: [] }, version)),
     ),
     (c, to, now, wallMs) => c.leaveGroup({ groupId: m.groupId, members }, to, now, wallMs),
   );

@@ -12,9 +12,16 @@ const NOTHING = Buffer.alloc(0);
 export function syncGroup(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
   const { version } = request;
   const m = decodeSyncGroupRequest(reader, version);
-  const send = (errorCode: number, protocolType: string | null, protocolName: string | null, assignment: Buffer): void => {
+  const send = (
+    errorCode: number,
+    protocolType: string | null,
+    protocolName: string | null,
+    assignment: Buffer,
+  ): void => {
     if (errorCode !== 0) door.error(request.apiKey, errorCode);
-    request.reply((w) => encodeSyncGroupResponse(w, { throttleTimeMs: 0, errorCode, protocolType, protocolName, assignment }, version));
+    request.reply((w) =>
+      encodeSyncGroupResponse(w, { throttleTimeMs: 0, errorCode, protocolType, protocolName, assignment }, version),
+    );
   };
   door.core.groups.run<SyncGroupResponse>(
     caller(

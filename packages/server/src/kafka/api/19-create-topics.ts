@@ -1,7 +1,15 @@
 /** CreateTopics (19), v2–7. v4 default counts · v5 flexible, configs in the answer · v7 topic id. One result per topic (§6). */
 import { HadronError } from '@hadron/base';
 import { topicConfigEntries } from '@hadron/broker';
-import { type CreateTopicsRequestTopic, type CreateTopicsResponseTopic, decodeCreateTopicsRequest, encodeCreateTopicsResponse, KafkaError, type Reader, ZERO_UUID } from '@hadron/kafka-protocol';
+import {
+  type CreateTopicsRequestTopic,
+  type CreateTopicsResponseTopic,
+  decodeCreateTopicsRequest,
+  encodeCreateTopicsResponse,
+  KafkaError,
+  type Reader,
+  ZERO_UUID,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { AssignmentError, describe, KAFKA_CODE } from '../error-codes.ts';
@@ -17,11 +25,15 @@ export function createTopics(door: KafkaDoor, request: KafkaRequest, reader: Rea
   const topics: CreateTopicsResponseTopic[] = [];
   for (const [name, count] of times) {
     const asked = m.topics.find((t) => t.name === name) as CreateTopicsRequestTopic;
-    const result = count > 1 ? refused(name, KafkaError.INVALID_REQUEST, `Topic ${name} is named ${count} times in this request.`) : create(door, asked, m.validateOnly);
+    const result =
+      count > 1
+        ? refused(name, KafkaError.INVALID_REQUEST, `Topic ${name} is named ${count} times in this request.`)
+        : create(door, asked, m.validateOnly);
     if (result.errorCode !== 0) door.error(request.apiKey, result.errorCode);
     topics.push(result);
   }
-  const answer = (): void => request.reply((w) => encodeCreateTopicsResponse(w, { throttleTimeMs: 0, topics }, version));
+  const answer = (): void =>
+    request.reply((w) => encodeCreateTopicsResponse(w, { throttleTimeMs: 0, topics }, version));
   if (registry.isDurable) answer();
   else {
     registry.whenDurable({
@@ -71,12 +83,17 @@ function create(door: KafkaDoor, asked: CreateTopicsRequestTopic, validateOnly: 
 function countPartitions(door: KafkaDoor, asked: CreateTopicsRequestTopic): number | undefined {
   if (asked.assignments.length > 0) {
     if (asked.numPartitions !== -1 || asked.replicationFactor !== -1) {
-      throw new HadronError('REQUEST_INVALID', 'a topic has either an assignment or numbers of partitions and replicas, not both');
+      throw new HadronError(
+        'REQUEST_INVALID',
+        'a topic has either an assignment or numbers of partitions and replicas, not both',
+      );
     }
     const indexes = new Set(asked.assignments.map((a) => a.partitionIndex));
     for (const a of asked.assignments) {
       if (a.brokerIds.length !== 1 || a.brokerIds[0] !== door.nodeId) {
-        throw new AssignmentError(`partition ${a.partitionIndex} must be assigned to broker ${door.nodeId}, the only one`);
+        throw new AssignmentError(
+          `partition ${a.partitionIndex} must be assigned to broker ${door.nodeId}, the only one`,
+        );
       }
     }
     if (indexes.size !== asked.assignments.length || Math.max(...indexes) !== indexes.size - 1) {
@@ -85,12 +102,24 @@ function countPartitions(door: KafkaDoor, asked: CreateTopicsRequestTopic): numb
     return indexes.size;
   }
   if (asked.replicationFactor !== -1 && asked.replicationFactor !== 1) {
-    throw new HadronError('REPLICATION_INVALID', `replication factor ${asked.replicationFactor}: there is one broker, so it is 1 (or -1 for the default)`);
+    throw new HadronError(
+      'REPLICATION_INVALID',
+      `replication factor ${asked.replicationFactor}: there is one broker, so it is 1 (or -1 for the default)`,
+    );
   }
   if (asked.numPartitions === -1) return undefined;
   return asked.numPartitions;
 }
 
 function refused(name: string, errorCode: number, errorMessage: string): CreateTopicsResponseTopic {
-  return { name, topicId: ZERO_UUID, errorCode, errorMessage, topicConfigErrorCode: 0, numPartitions: -1, replicationFactor: -1, configs: null };
+  return {
+    name,
+    topicId: ZERO_UUID,
+    errorCode,
+    errorMessage,
+    topicConfigErrorCode: 0,
+    numPartitions: -1,
+    replicationFactor: -1,
+    configs: null,
+  };
 }

@@ -1,6 +1,13 @@
 /** DeleteTopics (20), v1–6. v4 flexible · v5 error message · v6 by id. */
 import { HadronError } from '@hadron/base';
-import { decodeDeleteTopicsRequest, type DeleteTopicsResponseTopic, encodeDeleteTopicsResponse, KafkaError, type Reader, ZERO_UUID } from '@hadron/kafka-protocol';
+import {
+  decodeDeleteTopicsRequest,
+  type DeleteTopicsResponseTopic,
+  encodeDeleteTopicsResponse,
+  KafkaError,
+  type Reader,
+  ZERO_UUID,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { describe, KAFKA_CODE } from '../error-codes.ts';
@@ -15,7 +22,12 @@ export function deleteTopics(door: KafkaDoor, request: KafkaRequest, reader: Rea
   const responses: DeleteTopicsResponseTopic[] = asked.map(({ name, topicId }) => {
     const byId = topicId !== ZERO_UUID;
     const topic = byId ? topics.getById(topicId) : topics.get(name ?? '');
-    const out: DeleteTopicsResponseTopic = { name: topic?.name ?? name, topicId: topic?.id ?? topicId, errorCode: 0, errorMessage: null };
+    const out: DeleteTopicsResponseTopic = {
+      name: topic?.name ?? name,
+      topicId: topic?.id ?? topicId,
+      errorCode: 0,
+      errorMessage: null,
+    };
     if (byId && name !== null) {
       out.errorCode = KafkaError.INVALID_REQUEST;
       out.errorMessage = 'Name a topic or give its id, not both.';
@@ -35,7 +47,8 @@ export function deleteTopics(door: KafkaDoor, request: KafkaRequest, reader: Rea
     if (out.errorCode !== 0) door.error(request.apiKey, out.errorCode);
     return out;
   });
-  const answer = (): void => request.reply((w) => encodeDeleteTopicsResponse(w, { throttleTimeMs: 0, responses }, version));
+  const answer = (): void =>
+    request.reply((w) => encodeDeleteTopicsResponse(w, { throttleTimeMs: 0, responses }, version));
   if (registry.isDurable) answer();
   else {
     registry.whenDurable({

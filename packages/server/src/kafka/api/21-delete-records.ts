@@ -1,7 +1,13 @@
 /** DeleteRecords (21), v0–2. −1 = up to the high watermark; past it OFFSET_OUT_OF_RANGE. Answered when the new start is durable. */
 import { HadronError } from '@hadron/base';
 import type { Partition } from '@hadron/broker';
-import { decodeDeleteRecordsRequest, type DeleteRecordsResponsePartition, encodeDeleteRecordsResponse, KafkaError, type Reader } from '@hadron/kafka-protocol';
+import {
+  decodeDeleteRecordsRequest,
+  type DeleteRecordsResponsePartition,
+  encodeDeleteRecordsResponse,
+  KafkaError,
+  type Reader,
+} from '@hadron/kafka-protocol';
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { KAFKA_CODE } from '../error-codes.ts';

@@ -28,7 +28,6 @@ const SHARD: Partial<ShardSettings> = {
   checkpointAtBytes: 512 * KIB,
   slowAtBytes: 4096 * KIB,
   directAtBytes: 64 * KIB,
-  directLeaveBytes: 16 * KIB,
   minFreeBytes: 0,
 };
 
