@@ -518,9 +518,14 @@ export class Shard {
     return lsn;
   }
 
+  /** Whether an answer that rests on `lsn` may leave now. Else it waits with {@link when}. */
+  isAnswerable(lsn: number, durability: Durability): boolean {
+    return lsn <= (durability === 'os' ? this.answerableLsn : this.syncedLsn);
+  }
+
   /** Tells `waiter` when everything up to `lsn` is durable (`fsync`) or written (`os`). Never before this call returns. */
   when(lsn: number, durability: Durability, waiter: CommitWaiter): void {
-    if (this.failure !== undefined && lsn > (durability === 'os' ? this.answerableLsn : this.syncedLsn)) {
+    if (this.failure !== undefined && !this.isAnswerable(lsn, durability)) {
       const error = this.failure;
       this.clock.defer(() => waiter.failed(error));
       return;
