@@ -124,7 +124,7 @@ describe('G17 memory', () => {
       expect((await produce(server, 't', batch([`v${round}`]))).errorCode).toBe(0);
     }
     expect(most).toBeGreaterThan(6 * MIB);
-    expect(most).toBeLessThan(9 * MIB);
+    expect(most).toBeLessThan(20 * MIB); // of 75 sent: the budget, and one read of each connection
     await server.advance(40_000);
     expect(clients.filter((c) => !c.closed).length).toBe(0);
     expect([server.door.memory.usedBytes, server.door.memory.waitingCount, server.door.connections.size]).toEqual([
