@@ -286,6 +286,21 @@ describe('verify', () => {
     expect(await w.verify()).toMatchObject([{ harmless: true, file: 'segments/00000009-00000000000000000000.seg' }]);
   });
 
+  it('does not count what is trimmed', async () => {
+    const w = new World();
+    const shard = await w.open();
+    const log = await w.create(shard, { name: 'a-0', options: { segmentBytes: 10 * 57, segmentMs: 1e12 } });
+    for (let i = 0; i < 30; i++) await w.append(shard, log, ...numbered(i, i + 1));
+    await w.run(shard.checkpoint());
+    shard.appendSet([{ kind: 'trim', log, position: 24 }]);
+    await w.run(shard.barrier());
+    const [image] = (await w.inspect()).logs;
+    expect(image?.segments.map((s) => s.base)).toEqual([20]);
+    expect(image?.bytes).toBe(image?.segments[0]?.bytes);
+    expect(keys(await w.dump('a-0'))).toEqual(['k24', 'k25', 'k26', 'k27', 'k28', 'k29']);
+    expect(await w.verify()).toEqual([]);
+  });
+
   it('keeps to its pace', async () => {
     const w = await folder();
     const { clock, fs } = w.machine;

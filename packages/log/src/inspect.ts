@@ -207,6 +207,13 @@ function imageOf(
       for (const e of readEntries(file.bytes, frame.at, frame.head)) apply(logs, formats, frame, e);
     }
   }
+  for (const log of logs.values()) {
+    // What lies below the log start is gone, whether its file is unlinked yet or not.
+    while (log.segments.length > 0 && (log.segments[0] as SegmentImage).end <= log.start) {
+      const gone = log.segments.shift() as SegmentImage;
+      log.bytes -= gone.bytes + gone.tailBytes;
+    }
+  }
   return {
     directory,
     checkpoint:
@@ -757,7 +764,7 @@ class Verifier {
     }
     for (const sub of ['segments', 'snapshots']) {
       for (const name of this.fs.listSync(`${this.shard.directory}/${sub}`)) {
-        if (named.has(name)) continue;
+        if (named.has(name) || this.isTrimmed(name)) continue;
         const what =
           sub === 'snapshots' || parseSegmentFileName(name) !== undefined || name.endsWith('.idx')
             ? 'nothing names this file; the next start removes it'
@@ -765,6 +772,13 @@ class Verifier {
         yield { ...place(`${sub}/${name}`, 0, what), harmless: true };
       }
     }
+  }
+
+  /** A segment or index below the start of its log, that is going to be unlinked. */
+  private isTrimmed(name: string): boolean {
+    const parsed = parseSegmentFileName(name.replace(/\.idx$/, '.seg'));
+    const log = this.shard.logs.find((l) => l.id === parsed?.logId);
+    return parsed !== undefined && log !== undefined && parsed.base < log.start;
   }
 
   finished(): void {
