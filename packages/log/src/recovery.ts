@@ -11,7 +11,7 @@
  * Step 5 writes the very bytes that are there, in place: it needs no free space, so a server with a full disk can start,
  * and a crash in the middle of it changes nothing.
  */
-import { crc32c, HadronError } from '@hadron/base';
+import { crc32c, HadronError, readI64, readU32 } from '@hadron/base';
 import { type Checkpoint, emptyCheckpoint, readCheckpoint } from './checkpoint-file.ts';
 import { COMMIT_FILE_HEADER_BYTES, type CommitFileHeader, readCommitFileHeader, writeFully } from './commit-log.ts';
 import { SNAPSHOT_HEADER_BYTES, SNAPSHOT_MAGIC, SNAPSHOT_VERSION } from './checkpointer.ts';
@@ -232,7 +232,17 @@ function findEnd(scan: Scan, checkpoint: Checkpoint, r: Recovered, cutDamage: bo
       `the commit log ends at frame ${plan.endLsn - 1}, but frames up to ${durable} were acknowledged; restore the data folder from a copy, or move it away to start empty`,
     );
   }
+  const last = plan.frames.at(-1)?.file ?? scan.files.at(-1);
+  const sign = last === undefined ? undefined : tailSign(last);
+  if (sign !== undefined) note(r, sign);
   return plan;
+}
+
+/** What lies behind the last frame of a file, for people: it is not read. */
+function tailSign({ bytes, endAt, endLsn }: ScannedFile): 'torn-tail' | 'zero-tail' | 'former-life' | undefined {
+  if (endAt + FRAME_HEAD_BYTES > bytes.length) return endAt < bytes.length ? 'torn-tail' : undefined;
+  if (bytes.subarray(endAt, endAt + FRAME_HEAD_BYTES).every((x) => x === 0)) return 'zero-tail';
+  return readU32(bytes, endAt) === FRAME_MAGIC && readI64(bytes, endAt + 8) === endLsn ? 'torn-tail' : 'former-life';
 }
 
 function note(r: Recovered, name: RecoveryCaseName): void {

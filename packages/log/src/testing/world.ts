@@ -24,6 +24,7 @@ export class SimWorld implements World {
 
   constructor(sim: Sim = new Sim(1)) {
     this.sim = sim;
+    sim.disk.put('data/shards/readme', new Uint8Array()); // the folder above is its owner's to make durable
   }
 
   async open(options: Partial<ShardOptions> = {}): Promise<Shard> {
