@@ -309,6 +309,7 @@ export class Connection {
     const { out, socket } = this;
     if (out.length > 0) {
       this.activeMs = this.door.clock.monotonicMs();
+      if (socket.writableLength === 0) this.takenMs = this.activeMs;
       const sent = this.outSent;
       let done: (() => void) | undefined;
       if (sent.length > 0) {
