@@ -40,7 +40,7 @@ function withUnit(key: string, text: string): string {
         [1_048_576, 'MiB'],
         [1024, 'KiB'],
       ]
-    : /\.ms$/.test(key)
+    : key.endsWith('.ms')
       ? [
           [86_400_000, 'days'],
           [3_600_000, 'hours'],
