@@ -11,6 +11,7 @@ import {
   type LogId,
   Retention,
   type Sabotage,
+  Scrub,
   Shard,
   type ShardSettings,
 } from '@hadron/log';
@@ -54,6 +55,7 @@ export class BrokerCore {
   readonly fetcher: Fetcher;
   readonly retention: Retention;
   readonly compaction: Compaction;
+  private readonly scrub: Scrub;
   private readonly options: BrokerOptions;
   private readonly registryLog: StateLog;
   private readonly partitions: Map<LogId, Partition>;
@@ -106,6 +108,7 @@ export class BrokerCore {
       backoffMs: values['log.cleaner.backoff.ms'],
       checkIntervalMs: values['log.retention.check.interval.ms'],
     });
+    this.scrub = new Scrub({ shard, bytesPerSecond: values['storage.scrub.bytes.per.second'] });
   }
 
   private retentionOf(log: Log): { retentionMs: number; retentionBytes: number } | undefined {
@@ -168,6 +171,7 @@ export class BrokerCore {
       core.expireProducers();
       core.retention.start();
       core.compaction.start();
+      if (options.settings.values['storage.scrub.bytes.per.second'] > 0) core.scrub.start();
       return core;
     } catch (error) {
       shard.abandon();
@@ -201,6 +205,7 @@ export class BrokerCore {
     this.expiry?.cancel();
     this.retention.stop();
     this.compaction.stop();
+    this.scrub.stop();
   }
 
   private expireProducers(): void {

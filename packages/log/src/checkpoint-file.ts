@@ -155,6 +155,7 @@ export function readCheckpoint(b: Buffer, path: string): Checkpoint {
     );
   if (b.length < CHECKPOINT_HEADER_BYTES || readU32(b, 0) !== CHECKPOINT_MAGIC)
     throw damaged('this is no checkpoint file');
+  if (readU16(b, 4) === 0) throw damaged('its version is not one');
   if (readU16(b, 4) > CHECKPOINT_VERSION) {
     throw new HadronError(
       'DATA_FORMAT_NEWER',

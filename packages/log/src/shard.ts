@@ -238,6 +238,8 @@ interface StableReach {
   readonly segments: { readonly segment: Segment; readonly bytes: number; readonly crc: number }[];
 }
 
+/** Memory the tail may take above its budget before callers are asked to wait. */
+const TAIL_SLACK_BYTES = 8 * 1024 * 1024;
 /** A durable log goes direct from this many times `directAtBytes` in one group. */
 const DIRECT_GROUP_FACTOR = 8;
 const RESERVE_WRITE_BYTES = 64 * 1024;
@@ -389,7 +391,7 @@ export class Shard {
     return (
       this.commit.outstandingBytes + this.directOutstandingBytes > this.settings.slowAtBytes ||
       this.commit.stagedBytes > 16 * 1024 * 1024 ||
-      this.tail.bytes > this.settings.tailCacheBytes + 64 * 1024 * 1024
+      this.tail.bytes > this.settings.tailCacheBytes + TAIL_SLACK_BYTES
     );
   }
 
