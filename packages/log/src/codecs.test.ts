@@ -2,7 +2,16 @@
 import { Sim, SimRandom } from '@hadron/testkit';
 import { describe, expect, it } from 'vitest';
 import { CheckpointWriter, readCheckpoint } from './checkpoint-file.ts';
-import { EntryKind, ENTRY_BYTES, FRAME_HEAD_BYTES, newFrameHead, readEntries, readFrame, sealFrame, writeEntry } from './frame.ts';
+import {
+  EntryKind,
+  ENTRY_BYTES,
+  FRAME_HEAD_BYTES,
+  newFrameHead,
+  readEntries,
+  readFrame,
+  sealFrame,
+  writeEntry,
+} from './frame.ts';
 import { decodeIndex, encodeIndexBlock, encodeIndexHeader } from './index-file.ts';
 import { SparseIndex } from './log.ts';
 import { findByTime, readTail } from './reader.ts';
@@ -29,7 +38,9 @@ describe('frames', () => {
     const head = newFrameHead();
     expect(readFrame(b, 0, b.length, INCARNATION, head)).toBe('whole');
     expect(head).toMatchObject({ lsn: 7, durableLsn: 5, entries: 1 });
-    expect(readEntries(b, 0, head)).toMatchObject([{ kind: EntryKind.append, flags: 1, logId: 3, position: 2 ** 40, extent: 9 }]);
+    expect(readEntries(b, 0, head)).toMatchObject([
+      { kind: EntryKind.append, flags: 1, logId: 3, position: 2 ** 40, extent: 9 },
+    ]);
     expect(readFrame(b, 0, b.length, INCARNATION + 1, head)).toBe('broken');
   });
 
@@ -63,7 +74,18 @@ describe('checkpoints', () => {
       position: 2 ** 45,
       cleanedTo: 1,
       epochs: [{ epoch: 2, start: 5 }],
-      segments: [{ base: 5, end: 9, bytes: 2 ** 33, crc: 0xffffffff, createdMs: 1, maxTimestamp: -1, maxTimestampAt: -1, version: 1 }],
+      segments: [
+        {
+          base: 5,
+          end: 9,
+          bytes: 2 ** 33,
+          crc: 0xffffffff,
+          createdMs: 1,
+          maxTimestamp: -1,
+          maxTimestampAt: -1,
+          version: 1,
+        },
+      ],
       fences: [{ from: 5, to: 6, segmentBase: 5, fromByte: 0, toByte: 9 }],
       aux: Buffer.from('aux'),
     });
@@ -72,8 +94,19 @@ describe('checkpoints', () => {
 
   it('come back as written', () => {
     const c = readCheckpoint(bytes(), 'c');
-    expect(c).toMatchObject({ lsn: 9, durableLsn: 11, nextLogId: 4, wallMs: 123, snapshots: [{ logId: 3, position: 7, file: 'x.snap' }] });
-    expect(c.logs[0]).toMatchObject({ name: 'orders-ü', durability: 'os', position: 2 ** 45, segments: [{ bytes: 2 ** 33, crc: 0xffffffff }] });
+    expect(c).toMatchObject({
+      lsn: 9,
+      durableLsn: 11,
+      nextLogId: 4,
+      wallMs: 123,
+      snapshots: [{ logId: 3, position: 7, file: 'x.snap' }],
+    });
+    expect(c.logs[0]).toMatchObject({
+      name: 'orders-ü',
+      durability: 'os',
+      position: 2 ** 45,
+      segments: [{ bytes: 2 ** 33, crc: 0xffffffff }],
+    });
     expect(c.logs[0]?.aux.toString()).toBe('aux');
   });
 
@@ -85,7 +118,8 @@ describe('checkpoints', () => {
       b[bit >> 3] = (b[bit >> 3] as number) ^ (1 << (bit & 7));
       expect(() => readCheckpoint(b, 'c')).toThrow(/DATA_(DAMAGED|FORMAT_NEWER)/);
     }
-    for (let n = 0; n < whole.length; n++) expect(() => readCheckpoint(whole.subarray(0, n), 'c')).toThrow(/DATA_DAMAGED/);
+    for (let n = 0; n < whole.length; n++)
+      expect(() => readCheckpoint(whole.subarray(0, n), 'c')).toThrow(/DATA_DAMAGED/);
   });
 });
 
@@ -93,10 +127,18 @@ describe('index files', () => {
   const index = new SparseIndex();
   for (let i = 1; i <= 20; i++) index.add(i * 10, i * 100, i);
   const file = (): Buffer =>
-    Buffer.concat([encodeIndexHeader(1, 0, 0, 77), encodeIndexBlock(index, 0, 12, 77), encodeIndexBlock(index, 12, 20, 77)]);
+    Buffer.concat([
+      encodeIndexHeader(1, 0, 0, 77),
+      encodeIndexBlock(index, 0, 12, 77),
+      encodeIndexBlock(index, 12, 20, 77),
+    ]);
 
   it('come back as written; blocks of another life, broken ones and a newer version are not believed', () => {
-    expect(decodeIndex(file(), 1, 0, 0, 1e9)).toMatchObject({ goodBytes: file().length, life: 77, index: { count: 20 } });
+    expect(decodeIndex(file(), 1, 0, 0, 1e9)).toMatchObject({
+      goodBytes: file().length,
+      life: 77,
+      index: { count: 20 },
+    });
     const stale = Buffer.concat([encodeIndexHeader(1, 0, 0, 78), file().subarray(32)]);
     expect(decodeIndex(stale, 1, 0, 0, 1e9).goodBytes).toBe(0);
     const broken = file();
@@ -145,7 +187,12 @@ describe('the slab pool', () => {
   });
 });
 
-const settings: Partial<ShardSettings> = { minFreeBytes: 0, checkpointAtBytes: 1 << 30, indexIntervalBytes: 300, tailCacheBytes: 1 << 24 };
+const settings: Partial<ShardSettings> = {
+  minFreeBytes: 0,
+  checkpointAtBytes: 1 << 30,
+  indexIntervalBytes: 300,
+  tailCacheBytes: 1 << 24,
+};
 
 describe('reading against a naive model', () => {
   for (const seed of [1, 2, 3, 4, 5]) {
@@ -156,7 +203,12 @@ describe('reading against a naive model', () => {
       let log = createLog(shard, { name: 'a', options: { segmentBytes: 5000, segmentMs: 1e12 } });
       const model: { id: number; position: number; extent: number; bytes: number; timestamp: number }[] = [];
       for (let id = 0; id < 150; id++) {
-        const spec = { id, extent: random.between(1, 4), bytes: random.between(40, 900), timestamp: 1000 + random.int(id + 1) };
+        const spec = {
+          id,
+          extent: random.between(1, 4),
+          bytes: random.between(40, 900),
+          timestamp: 1000 + random.int(id + 1),
+        };
         model.push({ ...spec, position: log.nextPosition });
         appendUnit(shard, log, spec);
         if (random.chance(0.3)) await world.run(shard.barrier());

@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest';
 import type { Shard, ShardSettings } from './shard.ts';
 import { appendUnit, createLog, durable, SimWorld } from './testing/world.ts';
 
-const settings: Partial<ShardSettings> = { commitFileBytes: 4096, directAtBytes: 2000, minFreeBytes: 0, checkpointAtBytes: 1 << 30 };
+const settings: Partial<ShardSettings> = {
+  commitFileBytes: 4096,
+  directAtBytes: 2000,
+  minFreeBytes: 0,
+  checkpointAtBytes: 1 << 30,
+};
 
 /** The calls of `work`, after a shard with log `a` (id 1) was opened and is idle. */
 async function callsOf(
@@ -103,7 +108,9 @@ describe('file calls of', () => {
   });
 
   it('an append that rolls the segment: nothing of it in the append itself', async () => {
-    expect(await callsOf(append(1500), async (s, w) => [await append(1500)(s, w), await append(1500)(s, w)])).toMatchInlineSnapshot(`
+    expect(
+      await callsOf(append(1500), async (s, w) => [await append(1500)(s, w), await append(1500)(s, w)]),
+    ).toMatchInlineSnapshot(`
       [
         "write commit/000.log 3432+1576",
         "datasync commit/000.log",
@@ -169,13 +176,10 @@ describe('file calls of', () => {
   });
 
   it('a removal', async () => {
-    const calls = await callsOf(
-      async (shard, world) => {
-        const [log] = shard.logs.values();
-        if (log !== undefined) await world.run(durable(shard, shard.appendSet([{ kind: 'remove', log }])));
-      },
-      append(3000),
-    );
+    const calls = await callsOf(async (shard, world) => {
+      const [log] = shard.logs.values();
+      if (log !== undefined) await world.run(durable(shard, shard.appendSet([{ kind: 'remove', log }])));
+    }, append(3000));
     expect(calls).toMatchInlineSnapshot(`
       [
         "write commit/000.log 352+72",

@@ -230,7 +230,17 @@ async function readUnits(
     const piece = shard.pool.take(want);
     try {
       await readSegment(shard, log, segment, piece.buffer.subarray(0, want), place.byte);
-      const run = checkUnits(log, segment, piece.buffer, want, place.position, position, cap, options);
+      const run = checkUnits(
+        log,
+        segment,
+        piece.buffer,
+        want,
+        limit - place.byte,
+        place.position,
+        position,
+        cap,
+        options,
+      );
       const d = run.damage;
       if (d !== undefined) fenceDamage(shard, log, segment, place.byte + d.at, d);
       if (run.to > run.from) {
@@ -285,13 +295,15 @@ interface CheckedRun {
 
 /**
  * Walks the units in `b[0, n)`, the first of which begins at `expected` (-1: not known): framing and order of positions of
- * each, the checksum of those that end behind `position`, up to `cap` and within the size asked for.
+ * each, the checksum of those that end behind `position`, up to `cap` and within the size asked for. Visible bytes end
+ * at `limit`, counted as those of `b`.
  */
 function checkUnits(
   log: Log,
   segment: Segment,
   b: Buffer,
   n: number,
+  limit: number,
   expected: number,
   position: number,
   cap: number,
@@ -331,8 +343,20 @@ function checkUnits(
     }
     if (end > position) {
       if (!format.intact(b, at, unit.bytes)) {
-        run.damage = { at, position: unit.position, what: 'checksum', end: { position: end, bytes: unit.bytes } };
-        run.ended = true;
+        const { bytes, position: from } = unit;
+        const behind = at + bytes;
+        if (behind < limit && behind + format.headerBytes > n && n < limit) {
+          run.needed = bytes + format.headerBytes;
+          break;
+        }
+        // Its length is as doubtful as the rest, unless the next unit begins where it says.
+        const isPlausible = behind === limit || (format.scan(b, behind, n, unit) && unit.position === end);
+        run.damage = {
+          at,
+          position: from,
+          what: 'checksum',
+          ...(isPlausible ? { end: { position: end, bytes } } : {}),
+        };
         break;
       }
       if (run.from === -1) run.from = at;

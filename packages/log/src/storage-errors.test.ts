@@ -5,7 +5,12 @@ import type { Shard, ShardOptions, ShardSettings } from './shard.ts';
 import { appendUnit, codeOf, createLog, durable, logNamed, readUnits, SimWorld } from './testing/world.ts';
 import { Sim } from '@hadron/testkit';
 
-const settings: Partial<ShardSettings> = { commitFileBytes: 8192, directAtBytes: 2000, minFreeBytes: 5000, checkpointAtBytes: 1 << 30 };
+const settings: Partial<ShardSettings> = {
+  commitFileBytes: 8192,
+  directAtBytes: 2000,
+  minFreeBytes: 5000,
+  checkpointAtBytes: 1 << 30,
+};
 
 class Disk extends SimWorld {
   shard!: Shard;

@@ -33,7 +33,8 @@ export class TailCache {
   room(log: Log, length: number, newSegment: boolean): TailChunk {
     const last = log.chunks.length === 0 ? undefined : (log.chunks[log.chunks.length - 1] as TailChunk);
     if (last !== undefined && !newSegment && last.used + length <= last.piece.size) return last;
-    const grown = last === undefined ? CHUNK_MIN_BYTES : Math.min(Math.max(last.used * 4, CHUNK_MIN_BYTES), CHUNK_MAX_BYTES);
+    const grown =
+      last === undefined ? CHUNK_MIN_BYTES : Math.min(Math.max(last.used * 4, CHUNK_MIN_BYTES), CHUNK_MAX_BYTES);
     const piece = this.pool.take(Math.max(grown, length));
     const chunk: TailChunk = {
       piece,

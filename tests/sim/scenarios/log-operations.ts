@@ -95,7 +95,8 @@ export const OPERATIONS: readonly Operation[] = [
       if (known === undefined || known.name === STATE_LOG) return;
       world.history.deleteAttempted(known.name);
       world.note('removes', known.name);
-      if (world.change([{ kind: 'remove', log: known.log }])) known.removed = true;
+      known.removed = true;
+      world.change([{ kind: 'remove', log: known.log }]);
     },
   },
   {

@@ -378,6 +378,7 @@ export class LogWorld {
       .filter((f) => f.head.lsn <= scan.durableLsn && f.head.lsn > covered);
     if (frames.length === 0) return false;
     const { file, at, head } = random.pick(frames);
+    this.everFaulty = true; // what was trimmed and is damaged now is not replayed
     disk.corrupt(file.path, at + random.int(head.length), 1 << random.int(8));
     return true;
   }

@@ -18,8 +18,11 @@ export const logScenario: Scenario = {
         endUncleanly(world);
         continue;
       }
-      if (random.chance(0.2)) await openTwice(world);
-      if (world.isAlive) await live(world);
+      if (random.chance(0.2) && !(await openTwice(world))) {
+        endUncleanly(world);
+        continue;
+      }
+      await live(world);
       if (world.isAlive && !world.failed && !world.faulty && random.chance(0.3)) await stopAndLookAgain(world);
       endUncleanly(world);
     }
@@ -54,17 +57,21 @@ async function live(world: LogWorld): Promise<void> {
   if (world.isAlive && random.chance(0.5)) await world.calm();
 }
 
-/** Recovery twice is recovery once, and what it found needs no cache: process death or power loss in between (G7). */
-async function openTwice(world: LogWorld): Promise<void> {
+/**
+ * Recovery twice is recovery once, and what it found needs no cache: process death or power loss in between (G7).
+ * @returns false when there is no shard to go on with
+ */
+async function openTwice(world: LogWorld): Promise<boolean> {
   const before = await world.views();
-  if (before === undefined) return;
+  if (before === undefined) return false;
   world.die(world.sim.random.chance(0.5));
-  if (!(await world.open())) return;
+  if (!(await world.open())) return false;
   const after = await world.views();
-  if (after === undefined) return;
+  if (after === undefined) return false;
   const [a, b] = [describe(before), describe(after)];
   if (a !== b) throw new PromiseBroken(`recovery twice is not recovery once:\n${a}\n---\n${b}`);
   world.count('opened twice');
+  return true;
 }
 
 /** A stop in order is found as one. */
