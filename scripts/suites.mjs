@@ -16,6 +16,11 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { ROOT } from './sources.mjs';
 
+/** Clients that need nothing installed, and kcat where it is. */
+const clientsPresent = (process.env.PATH ?? '').split(path.delimiter).some((dir) => fs.existsSync(path.join(dir, 'kcat')))
+  ? ['kcat', 'kafkajs']
+  : ['kafkajs', 'platformatic'];
+
 const exists = (file) => () => fs.existsSync(path.join(ROOT, file));
 
 /** @type {Suite[]} */
@@ -35,6 +40,14 @@ export const SUITES = [
     inCi: false,
     limitSeconds: 170,
     present: exists('tests/sim/main.ts'),
+  },
+  {
+    name: `foreign clients: ${clientsPresent.join(', ')}`,
+    command: ['tests/compat/main.ts', ...clientsPresent],
+    inNpmTest: true,
+    inCi: false,
+    limitSeconds: 150,
+    present: exists('tests/compat/main.ts'),
   },
   {
     name: 'simulation, 2000 seeds',
