@@ -57,7 +57,7 @@ export class Campaign {
   private admin!: Admin;
   private lives!: TopicLives;
   private actors: Actor[] = [];
-  private members: Actor[] = [];
+  private members: (KafkajsMember | PlatformaticMember)[] = [];
 
   constructor(options: CampaignOptions) {
     this.o = options;
@@ -277,13 +277,10 @@ export class Campaign {
   }
 
   private restarts(): string {
-    const said = this.members
-      .filter((member) => member instanceof PlatformaticMember && member.restarts > 0)
-      .map(
-        (member) =>
-          `${member.name} began anew ${(member as PlatformaticMember).restarts} times: ${(member as PlatformaticMember).lastError}`,
-      );
-    return said.join('; ');
+    return this.members
+      .filter(({ restarts }) => restarts > 0)
+      .map(({ name, restarts, lastError }) => `${name} began anew ${restarts} times: ${lastError}`)
+      .join('; ');
   }
 
   private sums(): { records: number; bytes: number } {

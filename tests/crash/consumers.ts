@@ -14,6 +14,10 @@ const SESSION = { sessionTimeout: 10_000, rebalanceTimeout: 10_000, heartbeatInt
 
 export class KafkajsMember implements Actor {
   readonly name: string;
+  /** How often the client gave up and this member was begun anew. */
+  restarts = 0;
+  lastError = '';
+  private stopping = false;
   private readonly setting: Setting;
   private readonly group: string;
   private readonly topics: readonly string[];
@@ -28,6 +32,7 @@ export class KafkajsMember implements Actor {
 
   async start(): Promise<void> {
     const { kafka, ledger } = this.setting;
+    this.stopping = false;
     const consumer = kafka.consumer({
       groupId: this.group,
       ...SESSION,
@@ -37,8 +42,16 @@ export class KafkajsMember implements Actor {
       retry: { ...RETRY, restartOnFailure: async () => true },
     });
     this.consumer = consumer;
+    // Some errors end a member for good (no coordinator found while the server is down): then begin anew, as applications do.
     consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
-      if (!restart) ledger.problems.push(`${this.name}: the member stopped for good: ${error.message}`);
+      if (restart || this.stopping || this.consumer !== consumer) return;
+      this.restarts += 1;
+      this.lastError = error.message;
+      this.consumer = undefined;
+      setTimeout(() => {
+        if (this.stopping) return;
+        this.start().catch((reason: unknown) => ledger.problems.push(`${this.name}: ${String(reason)}`));
+      }, 100);
     });
     await consumer.connect();
     await consumer.subscribe({ topics: [...this.topics], fromBeginning: true });
@@ -57,6 +70,7 @@ export class KafkajsMember implements Actor {
   }
 
   async stop(): Promise<void> {
+    this.stopping = true;
     await late(this.consumer?.disconnect(), 15_000);
     this.consumer = undefined;
   }
@@ -67,7 +81,7 @@ type PlatformaticConsumer = Consumer<Buffer, Buffer, Buffer, Buffer>;
 
 export class PlatformaticMember implements Actor {
   readonly name: string;
-  /** How often the client gave up and this member was begun anew, as an application does. */
+  /** How often the client gave up and this member was begun anew. */
   restarts = 0;
   lastError = '';
   private readonly setting: Setting;

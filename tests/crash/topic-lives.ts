@@ -59,10 +59,8 @@ export class TopicLives implements Actor {
     this.gone.delete(topic);
     this.doing = `creates ${topic}`;
     // "Exists already" is what the client hears when an answer was lost with the server.
-    await this.admin.createTopics({
-      topics: [{ topic, numPartitions: 2, replicationFactor: 1 }],
-      waitForLeaders: false,
-    });
+    const topics = [{ topic, numPartitions: 2, replicationFactor: 1 }];
+    await this.insist(() => this.admin.createTopics({ topics, waitForLeaders: false }));
     this.alive.add(topic);
     const states = [0, 1].map((partition) => ledger.key(`${topic}.${n}.${partition}`, topic, partition, false));
     const messages = states.flatMap((state) =>
