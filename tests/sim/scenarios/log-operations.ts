@@ -112,7 +112,9 @@ export const OPERATIONS: readonly Operation[] = [
       );
       if (boundaries.length === 0) return;
       const position =
-        framed && random.chance(0.5) ? random.between(log.startPosition, log.visiblePosition) : random.pick(boundaries);
+        framed && log.durability === 'fsync' && random.chance(0.5)
+          ? random.between(log.startPosition, log.visiblePosition)
+          : random.pick(boundaries);
       world.history.trimAttempted(known.name, position);
       world.note('trims', known.name, position);
       world.change([{ kind: 'trim', log, position }], () => {
