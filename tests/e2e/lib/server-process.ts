@@ -26,7 +26,9 @@ export function temporaryFolder(name: string): string {
 export function startServerProcess(data: string, args: readonly string[] = [], kafkaPort = 0): Promise<ServerProcess> {
   const argv = ['--conditions=hadron-source', path.join(ROOT, 'packages/cli/src/main.ts'), 'start', '--data', data];
   argv.push('--kafka-port', String(kafkaPort), '--http-port', '0', '--output', 'json', ...args);
-  const child = spawn(process.execPath, argv, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+  // HADRON_FUZZ and the like steer tests; to the server they would be settings it does not know.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('HADRON_')));
+  const child = spawn(process.execPath, argv, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
   let log = '';
   return new Promise((resolve, reject) => {
