@@ -1,5 +1,6 @@
 /**
- * Writes the reference pages docs/settings.md, docs/metrics.md and docs/errors.md from the tables of the code.
+ * Writes the reference pages docs/settings.md, docs/metrics.md and docs/errors.md, and the recovery cases in
+ * packages/log/README.md, from the tables of the code.
  *
  *   node --conditions=hadron-source docs/generate.ts           writes them
  *   node --conditions=hadron-source docs/generate.ts --check   exit code 1 when one of them is not current
@@ -11,6 +12,7 @@ import path from 'node:path';
 import { ERRORS, type ErrorCode } from '@hadron/base';
 import { BROKER_SETTINGS, type Broker, type Setting, TOPIC_CONFIGS, type TopicConfig } from '@hadron/broker';
 import { kafkaErrorName } from '@hadron/kafka-protocol';
+import { RECOVERY_CASES } from '@hadron/log';
 import { SERVER_SETTINGS } from '@hadron/server';
 import type { KafkaDoor } from '../packages/server/src/kafka/door.ts';
 import { KAFKA_CODE } from '../packages/server/src/kafka/error-codes.ts';
@@ -270,19 +272,37 @@ INVALID_REQUIRED_ACKS, INVALID_REPLICA_ASSIGNMENT, FETCH_SESSION_ID_NOT_FOUND.
 `;
 }
 
+// ------------------------------------------------------------------------------------------------------ recovery cases
+
+const LOG_README = 'packages/log/README.md';
+const CASES_BEGIN = '<!-- recovery cases: made by docs/generate.ts -->\n';
+const CASES_END = '<!-- end of recovery cases -->\n';
+
+/** The map of the log package with its table of recovery cases made anew. */
+function logReadme(): string {
+  const page = fs.readFileSync(path.join(ROOT, LOG_README), 'utf8');
+  const from = page.indexOf(CASES_BEGIN);
+  const to = page.indexOf(CASES_END);
+  if (from < 0 || to < from) throw new Error(`${LOG_README} has lost the marks around its recovery cases`);
+  const rows = Object.entries(RECOVERY_CASES).map(([name, c]) => [code(name), c.sign, c.decision, c.rule]);
+  const cases = table(['case', 'what is found', 'decision', 'rule'], rows);
+  return `${page.slice(0, from)}${CASES_BEGIN}\n${cases}\n\n${page.slice(to)}`;
+}
+
 // ------------------------------------------------------------------------------------------------------------- writing
 
 const pages: readonly (readonly [string, string])[] = [
-  ['settings.md', settings()],
-  ['metrics.md', metrics()],
-  ['errors.md', errors()],
+  ['docs/settings.md', settings()],
+  ['docs/metrics.md', metrics()],
+  ['docs/errors.md', errors()],
+  [LOG_README, logReadme()],
 ];
 const check = process.argv.includes('--check');
 for (const [name, content] of pages) {
-  const file = path.join(import.meta.dirname, name);
+  const file = path.join(ROOT, name);
   if (!check) fs.writeFileSync(file, content);
   else if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== content) {
-    process.stderr.write(`docs/${name} is not current: run "node --conditions=hadron-source docs/generate.ts"\n`);
+    process.stderr.write(`${name} is not current: run "node --conditions=hadron-source docs/generate.ts"\n`);
     process.exitCode = 1;
   }
 }
