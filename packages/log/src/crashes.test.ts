@@ -77,6 +77,9 @@ describe('found by the simulation', () => {
     const answer = new Answer();
     shard.when(appendUnit(shard, log, { id: 1 }), 'os', answer);
     await world.idle();
+    // A later set must not hide that the earlier one is not durable.
+    shard.appendSet([{ kind: 'epoch', log, epoch: 2 }]);
+    await world.idle();
     expect([answer.state, log.visiblePosition]).toEqual(['none', 0]);
     hold.release();
     await world.idle();

@@ -305,8 +305,9 @@ export class Shard {
   private staged: Log[] = [];
   /** Logs whose segments the sync of the staged frames must cover, `os` or not. */
   private stagedStrict: Log[] = [];
-  /** The last set that had to be synced and concerned an `os` log: what lies behind it may rest on it. */
-  private strictOsLsn = 0;
+  /** Of sets that must be synced and concern an `os` log, the first and the last not known to be: what lies behind rests on them. */
+  private strictOsFirst = 0;
+  private strictOsLast = 0;
   /** Logs with written frames that no sync covers yet. */
   private written: Log[] = [];
   /** Logs whose segments the next sync covers too. */
@@ -501,7 +502,8 @@ export class Shard {
       // Direct bytes of an `os` log that were never synced could cost it this set after a crash: sync them with it.
       if (strict && log.durability === 'os') {
         log.strictLsn = lsn;
-        this.strictOsLsn = lsn;
+        if (this.strictOsFirst <= this.syncedLsn) this.strictOsFirst = lsn;
+        this.strictOsLast = lsn;
         this.stagedStrict.push(log);
       } else if (e.kind === 'durability') {
         this.stagedStrict.push(log);
@@ -551,7 +553,8 @@ export class Shard {
    * epoch that a crash forgets would be given twice (G6).
    */
   private get answerableLsn(): number {
-    return this.strictOsLsn > this.syncedLsn ? Math.min(this.writtenLsn, this.strictOsLsn - 1) : this.writtenLsn;
+    if (this.strictOsLast <= this.syncedLsn) return this.writtenLsn;
+    return Math.min(this.writtenLsn, Math.max(this.syncedLsn, this.strictOsFirst - 1));
   }
 
   /** Whether everything up to `lsn` is durable. */
@@ -990,6 +993,7 @@ export class Shard {
         if (!log.flushing) stable.push({ log, position: log.flushedPosition, byte: log.flushedByte, segments });
       }
     } catch (error) {
+      for (const fn of release) fn();
       this.fail(error as FsError);
       return;
     }
@@ -997,13 +1001,13 @@ export class Shard {
     const startedMs = this.clock.monotonicMs();
     let pending = 1;
     const done = (error: FsError | undefined): void => {
+      if (--pending === 0) for (const fn of release) fn();
       if (this.failure !== undefined || this.closed) return;
       if (error !== undefined) {
         this.fail(error);
         return;
       }
-      if (--pending > 0) return;
-      for (const fn of release) fn();
+      if (pending > 0) return;
       this.syncing = false;
       this.stats.syncs++;
       this.stats.syncedFrames += frames;
