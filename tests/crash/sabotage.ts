@@ -15,28 +15,59 @@ export interface Trial {
 
 type Records = ReadRecord[];
 
-/** Each takes the records of one partition with idempotent producers only, and gives them back with something wrong. */
-const READ_BACK_HARM: Readonly<Record<string, (records: Records) => Records>> = {
-  'an acknowledged record is missing': (r) => renumber(r.toSpliced(r.length >> 1, 1)),
-  'the last acknowledged record is missing': (r) => r.slice(0, -1),
-  'a record is there twice': (r) => renumber(r.toSpliced(3, 0, r[3]!)),
-  'two records of one key changed places': (r) => {
-    const i = r.findIndex((record) => r.some((other) => other.key === record.key && other.counter > record.counter));
-    const j = r.findIndex((other) => other.key === r[i]!.key && other.counter > r[i]!.counter);
-    const swapped = r.with(i, { ...r[j]!, offset: r[i]!.offset });
-    return swapped.with(j, { ...r[i]!, offset: r[j]!.offset });
+interface Harm {
+  /** Which verdict has to notice it (others may too). */
+  readonly verdict: string;
+  /** Takes the records of one partition that only idempotent producers write to; gives them back with something wrong. */
+  readonly harm: (records: Records) => Records;
+}
+
+const READ_BACK_HARM: Readonly<Record<string, Harm>> = {
+  'an acknowledged record is missing': {
+    verdict: 'nothing acknowledged is lost',
+    harm: (r) => renumber(r.toSpliced(r.length >> 1, 1)),
   },
-  'a byte changed': (r) => r.with(2, { ...r[2]!, intact: false, crc: r[2]!.crc ^ 1 }),
-  'a record nobody sent': (r) => r.with(2, { ...r[2]!, key: '', counter: -1, intact: false }),
-  'an offset is skipped': (r) => r.map((record, i) => (i < 5 ? record : { ...record, offset: record.offset + 1 })),
+  'the last acknowledged record is missing': {
+    verdict: 'nothing acknowledged is lost',
+    harm: (r) => r.slice(0, -1),
+  },
+  'a record is there twice': {
+    verdict: 'nothing is there twice under idempotence',
+    harm: (r) => renumber(r.toSpliced(3, 0, r[3]!)),
+  },
+  'two records of one key changed places': {
+    verdict: 'order is kept per key and partition',
+    harm: (r) => {
+      const i = r.findIndex((record) => r.some((other) => other.key === record.key && other.counter > record.counter));
+      const j = r.findIndex((other) => other.key === r[i]!.key && other.counter > r[i]!.counter);
+      const swapped = r.with(i, { ...r[j]!, offset: r[i]!.offset });
+      return swapped.with(j, { ...r[i]!, offset: r[j]!.offset });
+    },
+  },
+  'a byte changed': {
+    verdict: 'every byte is the one that was sent',
+    harm: (r) => r.with(2, { ...r[2]!, intact: false }),
+  },
+  'a record nobody sent': {
+    verdict: 'every byte is the one that was sent',
+    harm: (r) => [...r, { ...r.at(-1)!, offset: r.length, key: '', counter: -1, intact: false }],
+  },
+  'an offset is skipped': {
+    verdict: 'offsets are dense',
+    harm: (r) => r.map((record, i) => (i < 5 ? record : { ...record, offset: record.offset + 1 })),
+  },
+  'a record is elsewhere than its answer said': {
+    verdict: 'records are where their answers said',
+    harm: (r) => renumber([...r.slice(1), r[0]!]),
+  },
 };
 
 export async function sabotage(seed: string, say: (line: string) => void): Promise<Trial[]> {
   const honest = await new Campaign({ seed: `${seed}/honest`, rounds: 1, secondsMax: 1, say }).run();
   const wrong = honest.verdicts.flatMap(({ problems }) => problems);
   if (wrong.length > 0) return [{ name: `the honest run failed: ${wrong[0]}`, noticed: undefined }];
-  const trials = Object.entries(READ_BACK_HARM).map(([name, harm]): Trial => {
-    return { name, noticed: firstProblem(honest.ledger, harmed(honest.read, harm)) };
+  const trials = Object.entries(READ_BACK_HARM).map(([name, { verdict, harm }]): Trial => {
+    return { name, noticed: firstProblem(honest.ledger, harmed(honest.read, harm), verdict) };
   });
   trials.push(shownOtherwise(honest), neverShown(honest), committedWentBack(honest.ledger));
 
@@ -54,8 +85,9 @@ export async function sabotage(seed: string, say: (line: string) => void): Promi
   return trials;
 }
 
-function firstProblem(ledger: Ledger, read: ReadBack): string | undefined {
-  return judge(ledger, read, GROUPS).flatMap(({ name, problems }) => problems.map((p) => `${name}: ${p}`))[0];
+function firstProblem(ledger: Ledger, read: ReadBack, verdict: string): string | undefined {
+  const said = judge(ledger, read, GROUPS).filter(({ name }) => name === verdict);
+  return said.flatMap(({ name, problems }) => problems.map((p) => `${name}: ${p}`))[0];
 }
 
 /** The same with `harm` done to the longest partition of topic `events`. */
@@ -77,7 +109,7 @@ function shownOtherwise({ ledger, read }: CampaignResult): Trial {
   const shown = ledger.shown.get('kafkajs-group')!.get(longest(read)[0])!;
   const crc = shown.get(1)!;
   shown.set(1, crc ^ 1);
-  const noticed = firstProblem(ledger, read);
+  const noticed = firstProblem(ledger, read, 'what a reader was shown is still there');
   shown.set(1, crc);
   return { name: 'a reader was shown what is not there now', noticed };
 }
@@ -86,7 +118,7 @@ function neverShown({ ledger, read }: CampaignResult): Trial {
   const shown = ledger.shown.get('kafkajs-group')!.get(longest(read)[0])!;
   const crc = shown.get(1)!;
   shown.delete(1);
-  const noticed = firstProblem(ledger, read);
+  const noticed = firstProblem(ledger, read, 'every group was given everything');
   shown.set(1, crc);
   return { name: 'a group was never given a record', noticed };
 }
