@@ -2,7 +2,7 @@
  * What every scenario of the simulation is, and the loop over seeds. A scenario is one file in `scenarios/`, named in
  * `scenarios/index.ts`; it gets a fresh machine from one seed and throws when a promise was broken.
  */
-import type { Sabotage } from '@hadron/log';
+import type { BrokerSabotage } from '@hadron/broker';
 import { forEachSeed, SeedFailure, type Sim, type SimOptions } from '@hadron/testkit';
 
 export interface Scenario {
@@ -14,13 +14,13 @@ export interface Scenario {
    * @returns what happened, as numbers that are added up over the seeds: a run that exercises nothing should be seen
    * @throws anything, when a promise was broken
    */
-  run(sim: Sim, sabotage: Sabotage): Promise<Record<string, number>>;
+  run(sim: Sim, sabotage: BrokerSabotage): Promise<Record<string, number>>;
 }
 
 export interface SeedRange {
   readonly first: number;
   readonly count: number;
-  readonly sabotage?: Sabotage;
+  readonly sabotage?: BrokerSabotage;
   /** Called after every seed. */
   readonly onSeed?: (seed: number) => void;
 }

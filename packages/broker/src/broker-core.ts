@@ -182,6 +182,7 @@ export class BrokerCore {
   /** Ends in order: answers waiting fetches, makes everything durable. */
   async close(): Promise<void> {
     this.stopJobs();
+    this.groups.stopTimers();
     this.fetcher.close();
     await this.shard.close();
     this.groups.close(new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back'));

@@ -31,6 +31,7 @@ export class GroupsShell {
   private readonly open = new Set<GroupCaller>();
   private timer: Timer | undefined;
   private timerAt = Number.POSITIVE_INFINITY;
+  private timersStopped = false;
   private over: HadronError | undefined;
 
   constructor(
@@ -85,10 +86,16 @@ export class GroupsShell {
     if (this.over === undefined) this.settle(this.coordinator.topicDeleted(topic));
   }
 
+  /** Time stands still from here on: nothing is appended behind the last words of the log because a timer fired. */
+  stopTimers(): void {
+    this.timersStopped = true;
+    this.timer?.cancel();
+  }
+
   /** Nobody is answered any more but with this error. */
   close(error: HadronError): void {
     this.over = error;
-    this.timer?.cancel();
+    this.stopTimers();
     for (const caller of this.open) caller.failed(error);
     this.open.clear();
   }
@@ -121,6 +128,7 @@ export class GroupsShell {
   }
 
   private schedule(): void {
+    if (this.timersStopped) return;
     const due = this.coordinator.nextDeadline() ?? Number.POSITIVE_INFINITY;
     // An earlier timer that fires for nothing is cheaper than a new one for each heartbeat.
     if (due >= this.timerAt) return;

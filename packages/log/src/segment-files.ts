@@ -103,6 +103,7 @@ export class SegmentFiles {
   done(opened: Opened): void {
     opened.users--;
     assert(opened.users >= 0, 'a segment file is let go twice');
+    if (this.closed && opened.users === 0) opened.file.closeSync();
   }
 
   /** Closes the file of a segment that is going away. In use, it is closed by nobody: the reader's descriptor stays valid until then. */
@@ -115,11 +116,10 @@ export class SegmentFiles {
     else this.orphans.push(o);
   }
 
-  /** Closes all files; nothing is opened from here on. */
+  /** Closes all files, those that somebody still reads when he is done; nothing is opened from here on. */
   close(): void {
     this.closed = true;
-    for (const o of this.open.values()) o.file.closeSync();
-    for (const o of this.orphans) o.file.closeSync();
+    for (const o of [...this.open.values(), ...this.orphans]) if (o.users === 0) o.file.closeSync();
     this.open.clear();
     this.orphans.length = 0;
   }
