@@ -77,6 +77,8 @@ export class Campaign {
         for (const problem of problems) this.o.say(`           ${problem}`);
         this.verdicts.push({ name: `round ${round}`, problems, note: '' });
         if (!this.server.running) break;
+        if (this.o.harm !== undefined && problems.length > 0)
+          return { verdicts: this.verdicts, ledger: this.ledger, read };
       }
       if (this.server.running) read = await this.end();
     } catch (error) {
@@ -88,17 +90,19 @@ export class Campaign {
     } finally {
       if (this.server.running) await this.server.kill();
       await this.closeClients();
-    }
-    if (this.verdicts.every(({ problems }) => problems.length === 0)) {
-      rmSync(dataDir, { recursive: true, force: true });
-      rmSync(this.server.logFile, { force: true });
-    } else if (this.o.harm === undefined) {
-      this.o.say(`  data folder kept: ${dataDir}, log: ${this.server.logFile}, seed ${this.o.seed}`);
-    } else {
-      rmSync(dataDir, { recursive: true, force: true });
-      rmSync(this.server.logFile, { force: true });
+      this.keepOrRemove(dataDir);
     }
     return { verdicts: this.verdicts, ledger: this.ledger, read };
+  }
+
+  private keepOrRemove(dataDir: string): void {
+    const held = this.verdicts.every(({ problems }) => problems.length === 0);
+    if (!held && this.o.harm === undefined) {
+      this.o.say(`  data folder kept: ${dataDir}, log: ${this.server.logFile}, seed ${this.o.seed}`);
+      return;
+    }
+    rmSync(dataDir, { recursive: true, force: true });
+    rmSync(this.server.logFile, { force: true });
   }
 
   /** In half of the starts everything is small, so that checkpoints, rolls and recycling happen all the time. */

@@ -71,27 +71,28 @@ function startAndStop() {
     const argv = ['start', '--', '--kafka-port', '0', '--http-port', '0'];
     const startedAt = performance.now();
     const child = spawn('npm', argv, { cwd: clone, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const signal = (name) => process.kill(-Number(child.pid), name);
     let text = '';
     let readyMs;
     let stopAt;
-    const limit = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), FIRST_MS_MAX);
+    const limit = setTimeout(() => signal('SIGKILL'), FIRST_MS_MAX);
     const read = (chunk) => {
       text += chunk.toString();
       if (readyMs !== undefined || !/Hadron .* is ready/.test(text)) return;
       readyMs = performance.now() - startedAt;
       setTimeout(() => {
         stopAt = performance.now();
-        process.kill(-child.pid, 'SIGINT');
+        signal('SIGINT');
       }, 300);
     };
     child.stdout.on('data', read);
     child.stderr.on('data', read);
     child.on('error', reject);
-    child.on('close', (status, signal) => {
+    child.on('close', (status, killedBy) => {
       clearTimeout(limit);
       if (readyMs === undefined)
-        reject(new Error(`npm start ended (${signal ?? status}) before it was ready:\n${text}`));
-      else resolve({ readyMs, stopMs: performance.now() - stopAt, code: status ?? signal, text });
+        reject(new Error(`npm start ended (${killedBy ?? status}) before it was ready:\n${text}`));
+      else resolve({ readyMs, stopMs: performance.now() - stopAt, code: status ?? killedBy, text });
     });
   });
 }
