@@ -15,6 +15,8 @@ import {
 import { NetClient, over } from './lib/net-client.ts';
 import { type ServerProcess, startServerProcess, temporaryFolder, until } from './lib/server-process.ts';
 
+/** Retention looks at these stamps: they must not be old. */
+const now = (values: string[]): Buffer => batch(values, { baseTimestamp: Date.now() });
 const folder = temporaryFolder('small-disk');
 
 function mount(): boolean {
@@ -55,12 +57,12 @@ describe.skipIf(!mounted)('G16 on a tmpfs of 96 MB (skipped where mounting is no
     const at = over(client);
     await createTopic(at, 'keep');
     await createTopic(at, 'big');
-    expect((await produce(at, 'keep', batch(['first']))).errorCode).toBe(0);
+    expect((await produce(at, 'keep', now(['first']))).errorCode).toBe(0);
     const value = 'x'.repeat(900_000);
     let accepted = 0;
     let refused: number | undefined;
     for (let i = 0; i < 300 && refused === undefined; i++) {
-      const p = await produce(at, 'big', batch([value]));
+      const p = await produce(at, 'big', now([value]));
       if (p.errorCode === 0) accepted++;
       else refused = p.errorCode;
     }
@@ -68,7 +70,7 @@ describe.skipIf(!mounted)('G16 on a tmpfs of 96 MB (skipped where mounting is no
     expect(accepted).toBeGreaterThan(20);
     // Refused for good, and in small too.
     await until('small produces refused', 3_000, async () =>
-      (await produce(at, 'keep', batch(['x']))).errorCode === K.KAFKA_STORAGE_ERROR ? true : undefined,
+      (await produce(at, 'keep', now(['x']))).errorCode === K.KAFKA_STORAGE_ERROR ? true : undefined,
     );
     // Reads go on: every record that was accepted is there.
     expect((await offsetAt(at, 'big', -1)).offset).toBeGreaterThanOrEqual(accepted);
@@ -86,7 +88,7 @@ describe.skipIf(!mounted)('G16 on a tmpfs of 96 MB (skipped where mounting is no
     });
     expect(deleted).toBe(true);
     const again = await until('produce works again', 15_000, async () => {
-      const p = await produce(at, 'keep', batch(['second']));
+      const p = await produce(at, 'keep', now(['second']));
       return p.errorCode === 0 ? p.baseOffset : undefined;
     });
     expect(again).toBeGreaterThanOrEqual(1);

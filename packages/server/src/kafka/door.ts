@@ -81,7 +81,7 @@ export interface DoorMetrics {
   readonly errors: Map<string, Counter>;
 }
 
-const SWEEP_MS = 5_000;
+const SWEEP_MS_MAX = 5_000;
 const REFUSED_LOG_MS = 5_000;
 
 export class KafkaDoor {
@@ -107,6 +107,7 @@ export class KafkaDoor {
   /** Undefined where connections read through 'data' events. */
   shared: SharedBuffer | undefined;
   private readonly servers: net.Server[] = [];
+  private readonly sweepMs: number;
   private sweepTimer: { cancel(): void } | undefined;
   private refusedLoggedMs = Number.NEGATIVE_INFINITY;
   private congested = false;
@@ -120,6 +121,7 @@ export class KafkaDoor {
     this.limits = options.limits;
     this.advertise = options.advertise;
     this.autoCreateTopics = options.autoCreateTopics;
+    this.sweepMs = Math.min(SWEEP_MS_MAX, options.limits.progressMs / 6);
     this.memory = new RequestMemory(options.limits.queuedBytesMax, options.limits.requestBytesMax);
   }
 
@@ -198,7 +200,7 @@ export class KafkaDoor {
     }
     this.metrics.connectionsTotal.value++;
     this.connections.add(new Connection(this, socket));
-    this.sweepTimer ??= this.clock.setTimer(SWEEP_MS, this.sweep);
+    this.sweepTimer ??= this.clock.setTimer(this.sweepMs, this.sweep);
   }
 
   /** Closes connections that stand still. Runs only while there are any. */
@@ -208,7 +210,7 @@ export class KafkaDoor {
       const why = c.stuck(now, this.limits.progressMs, this.limits.idleMs);
       if (why !== undefined) c.destroy(why);
     }
-    this.sweepTimer = this.connections.size === 0 ? undefined : this.clock.setTimer(SWEEP_MS, this.sweep);
+    this.sweepTimer = this.connections.size === 0 ? undefined : this.clock.setTimer(this.sweepMs, this.sweep);
   };
 
   /** @internal Hands a request to its handler. The reader stands behind the header. */
