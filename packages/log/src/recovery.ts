@@ -623,7 +623,8 @@ class Recovery {
       rewrite.parts.push({ at: fileAt, bytes: content.subarray(at, at + e.length) });
       this.rewrites.set(path, rewrite);
       shard.directOutstandingBytes += e.length;
-      if (!whole && !this.isTrimmed(e)) {
+      if (!whole) {
+        // Below the start nobody misses it, but a reader that walks to the units behind must know.
         const what = missing ? 'damaged-reference' : 'damaged-body';
         this.fence(log, segment, e.position, e.position + e.extent, fileAt, fileAt + e.length, what);
       }
@@ -654,8 +655,10 @@ class Recovery {
     toByte: number,
     what: RecoveryCaseName,
   ): void {
-    note(this.r, what);
-    this.r.damage.push({ log: log.name, from, to, what });
+    if (to > (this.trimmedTo.get(log.id) ?? log.startPosition)) {
+      note(this.r, what);
+      this.r.damage.push({ log: log.name, from, to, what });
+    }
     // Found again at every start until the segment is trimmed.
     if (log.fences.some((f) => f.from <= from && f.to >= to)) return;
     log.fences.push({ from, to, segmentBase: segment.base, fromByte, toByte });

@@ -1194,7 +1194,6 @@ export class Shard {
     const last = log.segments.at(-1);
     if (last !== undefined && last.bytes > 0 && log.startPosition === log.nextPosition) log.rollNext = true;
     while (log.epochs.length > 1 && (log.epochs[1] as EpochStart).start <= log.startPosition) log.epochs.shift();
-    log.fences = log.fences.filter((f) => f.to > log.startPosition);
     this.dropTrimmed(log);
   }
 
@@ -1214,6 +1213,7 @@ export class Shard {
       return;
     }
     const gone = log.takeFirstSegments(n);
+    log.fences = log.fences.filter((f) => f.segmentBase >= (log.segments[0] as Segment).base);
     this.tail.dropFlushed(log);
     this.dropSegments(log, gone);
   }
