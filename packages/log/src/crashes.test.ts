@@ -151,6 +151,22 @@ describe('found by the simulation', () => {
     expect([await ids(world, next), next.recovered.damage]).toEqual([[3], []]);
   });
 
+  it('appends behind a trimmed segment whose file is gone begin a new one', async () => {
+    const { world, shard } = await withLog();
+    const log = logNamed(shard, 'a');
+    await world.run(durable(shard, appendUnit(shard, log, { id: 1 })));
+    await world.run(shard.checkpoint());
+    await world.run(durable(shard, shard.appendSet([{ kind: 'trim', log, position: 1 }])));
+    world.kill();
+    world.sim.disk.remove('data/shards/0/segments/00000001-00000000000000000000.seg');
+    let next = await world.open({ settings });
+    await world.run(durable(next, appendUnit(next, logNamed(next, 'a'), { id: 2 })));
+    await world.run(next.checkpoint());
+    world.kill();
+    next = await world.open({ settings });
+    expect(await ids(world, next)).toEqual([2]);
+  });
+
   it('a flush that finds no room is tried again later, not at once', async () => {
     const world = new SimWorld(new Sim(1));
     const shard = await world.open({ settings: { ...settings, tailCacheBytes: 2048, commitFileBytes: 1 << 20 } });

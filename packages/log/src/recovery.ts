@@ -714,6 +714,8 @@ class Recovery {
         shard.tail.dropFlushed(log);
         note(r, 'trimmed-segments');
       }
+      // Its file may be gone: it was unlinked when a segment behind it had begun, which a crash then took back.
+      if ((log.segments.at(-1)?.end ?? Number.POSITIVE_INFINITY) <= log.startPosition) log.rollNext = true;
       for (const segment of log.segments) {
         const file = segmentFileName(log.id, segment.base, segment.version);
         named.add(file);
