@@ -1,0 +1,169 @@
+/** The broker as plain objects, without sockets (statement 15), on the simulated disk and clock. */
+import { HadronError, silentLogger } from '@hadron/base';
+import { encodeBatch } from '@hadron/kafka-protocol/records';
+import { Sim, type SimMachine } from '@hadron/testkit';
+import { describe, expect, test } from 'vitest';
+import { Broker } from './broker.ts';
+import { resolveBrokerSettings } from './config/index.ts';
+import type { FetchedPartition } from './streams/fetcher.ts';
+import { newProduceOutcome } from './streams/partition.ts';
+
+class World {
+  readonly sim = new Sim(1);
+  machine!: SimMachine;
+  broker!: Broker;
+
+  async open(): Promise<void> {
+    this.machine = this.sim.start();
+    const { fs, clock, random } = this.machine;
+    this.broker = await this.run(
+      Broker.open({
+        fs,
+        clock,
+        random,
+        logger: silentLogger,
+        directory: 'data/shards/0',
+        clusterId: 'c',
+        nodeId: 1,
+        settings: resolveBrokerSettings({}),
+        shardSettings: { commitFileBytes: 262_144, minFreeBytes: 0 },
+      }),
+    );
+  }
+
+  run<T>(promise: Promise<T>): Promise<T> {
+    return this.sim.scheduler.settle(promise);
+  }
+
+  async restart(): Promise<void> {
+    this.machine.process.kill();
+    await this.open();
+  }
+
+  durable(lsn = this.broker.core.shard.stagedLsn): Promise<void> {
+    return this.run(
+      new Promise((committed, failed) => this.broker.core.shard.when(lsn, 'fsync', { committed, failed })),
+    );
+  }
+
+  async topic(name: string): Promise<void> {
+    this.broker.core.topics.create({ name });
+    await this.durable();
+  }
+
+  produce(topic: string, value: string): { baseOffset: number; lsn: number; error: string | undefined } {
+    const bytes = encodeBatch([{ value }], { baseTimestamp: 1 });
+    const out = newProduceOutcome();
+    this.broker.core.topics
+      .get(topic)
+      ?.partitions[0]?.produce(bytes, 0, bytes.length, true, this.sim.scheduler.wallMs, out);
+    return out;
+  }
+
+  fetch(topic: string, offset: number, maxWaitMs: number): Promise<FetchedPartition> {
+    const partition = this.broker.core.topics.get(topic)?.partitions[0];
+    return new Promise((resolve) => {
+      const item = {
+        partition,
+        missing: undefined,
+        offset,
+        maxBytes: 100_000,
+        currentLeaderEpoch: -1,
+        lastFetchedEpoch: -1,
+      };
+      this.broker.core.fetcher.fetch([item], { maxWaitMs, minBytes: 1, maxBytes: 100_000 }, (r) =>
+        resolve(r[0] as FetchedPartition),
+      );
+    });
+  }
+}
+
+describe('the broker without sockets', () => {
+  test('a record is visible when it is durable, and a waiting fetch gets it then', async () => {
+    const w = new World();
+    await w.open();
+    await w.topic('t');
+    const waiting = w.fetch('t', 0, 10_000);
+    const out = w.produce('t', 'a');
+    expect([out.error, out.baseOffset]).toEqual([undefined, 0]);
+    const partition = w.broker.core.topics.get('t')?.partitions[0];
+    expect(partition?.highWatermark).toBe(0);
+    const got = await w.run(waiting);
+    expect([got.highWatermark, (got.data?.bytes ?? 0) > 0, w.sim.scheduler.nowMs < 1_000]).toEqual([1, true, true]);
+    got.data?.release();
+    await w.restart();
+    expect(w.broker.core.topics.get('t')?.partitions[0]?.highWatermark).toBe(1);
+  });
+
+  test('topics: created once, named well, in the registry with a revision, gone when deleted', async () => {
+    const w = new World();
+    await w.open();
+    const { topics, registry } = w.broker.core;
+    const seen: string[] = [];
+    registry.watch('Topic', (e) => seen.push(`${e.type} ${e.resource.name}`));
+    topics.create({ name: 'a', partitions: 3 });
+    expect(() => topics.create({ name: 'a' })).toThrow(HadronError);
+    expect(() => topics.create({ name: 'a b' })).toThrow('TOPIC_NAME_INVALID');
+    topics.create({ name: 'x.y' });
+    expect(() => topics.create({ name: 'x_y' })).toThrow('TOPIC_NAME_INVALID');
+    topics.configure('a', { 'retention.ms': '1000' });
+    expect(topics.get('a')?.settings.retentionMs).toBe(1_000);
+    topics.remove('x.y');
+    expect(seen).toEqual(['put a', 'put x.y', 'put a', 'delete x.y']);
+    await w.durable();
+    const { revision } = registry;
+    await w.restart();
+    expect([...w.broker.core.topics.all()].map((t) => [t.name, t.partitions.length, t.settings.retentionMs])).toEqual([
+      ['a', 3, 1_000],
+    ]);
+    expect(w.broker.core.registry.revision).toBeGreaterThanOrEqual(revision);
+  });
+
+  test('a registry change whose precondition fails changes nothing', async () => {
+    const w = new World();
+    await w.open();
+    const { registry } = w.broker.core;
+    const one = registry.put('Thing', 'x', { n: 1 });
+    expect(() => registry.put('Thing', 'x', { n: 2 }, { ifRevision: one.revision + 5 })).toThrow('PRECONDITION_FAILED');
+    expect(() => registry.put('Thing', 'x', { n: 2 }, { ifRevision: 0 })).toThrow('PRECONDITION_FAILED');
+    registry.put('Thing', 'x', { n: 3 }, { ifRevision: one.revision });
+    await w.durable();
+    await w.restart();
+    expect(w.broker.core.registry.get<{ n: number }>('Thing', 'x')?.value.n).toBe(3);
+  });
+
+  test('G8 a failed sync: a new core takes over, what was acknowledged is in it', async () => {
+    const w = new World();
+    await w.open();
+    await w.topic('t');
+    w.produce('t', 'kept');
+    await w.durable();
+    const before = w.broker.core;
+    w.sim.disk.faults.failNext('datasync', /commit/, { keep: 0 });
+    w.produce('t', 'lost');
+    await expect(w.durable()).rejects.toThrow('STORAGE_FAILED');
+    expect(w.broker.trouble?.code).toBe('STORAGE_FAILED');
+    expect((await w.run(w.fetch('t', 0, 0))).highWatermark).toBe(1);
+    await w.sim.scheduler.runFor(2_000);
+    expect(w.broker.core).not.toBe(before);
+    expect([w.broker.trouble, w.broker.recoveries]).toEqual([undefined, 1]);
+    expect(w.broker.core.topics.get('t')?.partitions[0]?.highWatermark).toBeGreaterThanOrEqual(1);
+  });
+
+  test('G5 producer ids of a block that is not durable are not given', async () => {
+    const w = new World();
+    await w.open();
+    const hold = w.sim.disk.faults.hold('datasync', /commit/);
+    const given: number[] = [];
+    for (let i = 0; i < 3; i++)
+      w.broker.core.producerIds.allocate(
+        (id) => given.push(id),
+        () => undefined,
+      );
+    await w.sim.scheduler.runFor(1_000);
+    expect(given).toEqual([]);
+    hold.release();
+    await w.durable();
+    expect(new Set(given).size).toBe(3);
+  });
+});
