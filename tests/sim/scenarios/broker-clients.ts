@@ -28,7 +28,10 @@ function produce(
   const partition = world.partitionOf(sent.partition, core);
   const answer = world.answer(request, done);
   if (partition === undefined) {
-    answer('TOPIC_NOT_FOUND', -1);
+    whenAnswerable(core.shard, core.shard.stagedLsn, 'fsync', {
+      committed: () => answer('TOPIC_NOT_FOUND', -1),
+      failed: (error) => answer(error.code, -1, error),
+    });
     return;
   }
   const out = newProduceOutcome();
@@ -296,7 +299,8 @@ export class Consumer extends Client {
     const answer = world.answer(request, (results: FetchedPartition[]) => {
       over();
       const waitedMs = scheduler.nowMs - startMs - (world.stalledMs - stalled);
-      promise(waitedMs <= limits.maxWaitMs + LATE_MS, () => `${request.what} is answered after ${waitedMs} ms`);
+      const slow = world.faulty && results.some((r) => r.error !== undefined);
+      promise(slow || waitedMs <= limits.maxWaitMs + LATE_MS, () => `${request.what} is answered after ${waitedMs} ms`);
       promise(results.length === asked.length, () => `${request.what} has ${results.length} results`);
       let empty = true;
       results.forEach((r, i) => {

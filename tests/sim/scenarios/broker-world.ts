@@ -172,6 +172,7 @@ export class BrokerWorld {
   async open(clean: boolean): Promise<boolean> {
     this.machine ??= this.sim.start();
     this.closing = false;
+    this.judging = 0;
     const { process, fs, clock, random } = this.machine;
     let broker: Broker | undefined;
     let failure: unknown;
@@ -284,7 +285,10 @@ export class BrokerWorld {
       while (at < end && process.isAlive) {
         const partition = this.partitionOf(p, core);
         if (partition === undefined) return;
-        if (at < partition.logStartOffset) at = partition.logStartOffset;
+        if (at < partition.logStartOffset) {
+          at = partition.logStartOffset;
+          continue;
+        }
         const got = await this.fetchOnce(core, partition, at);
         if (!process.isAlive || p.losses !== losses || p.topic.deleteAttempted) return;
         if (got.error !== undefined) {

@@ -155,8 +155,7 @@ export class Fetcher {
       if (data.bytes > 0) any = true;
       result.data = data;
     }
-    complete(items, results);
-    done(results);
+    this.send(items, results, done);
   }
 
   /** Goes on at item `from`, waiting for files. */
@@ -188,8 +187,24 @@ export class Fetcher {
           this.logger.error({ topic: p.topic, partition: p.index, err: String(error) }, 'a read failed');
       }
     }
+    this.send(items, results, done);
+  }
+
+  /** That a topic is not there may follow from a deletion that is not durable yet: then it is not said yet (log.md G5). */
+  private send(items: readonly FetchItem[], results: FetchedPartition[], done: (results: FetchedPartition[]) => void): void {
+    const { shard } = this;
     complete(items, results);
-    done(results);
+    if (shard.isDurable(shard.stagedLsn) || !results.some(isMissing)) {
+      done(results);
+      return;
+    }
+    shard.when(shard.stagedLsn, 'fsync', {
+      committed: () => done(results),
+      failed(error) {
+        for (const r of results) if (isMissing(r)) r.error = error.code;
+        done(results);
+      },
+    });
   }
 
   /** Past gaps that compaction left, and from the file into the tail. */
@@ -275,11 +290,13 @@ function complete(items: readonly FetchItem[], results: readonly FetchedPartitio
   for (let i = 0; i < results.length; i++) {
     const p = (items[i] as FetchItem).partition;
     const r = results[i] as FetchedPartition;
-    if (p === undefined || r.error === 'TOPIC_NOT_FOUND' || r.error === 'TOPIC_ID_NOT_FOUND') continue;
+    if (p === undefined || isMissing(r)) continue;
     r.highWatermark = p.highWatermark;
     r.logStartOffset = p.logStartOffset;
   }
 }
+
+const isMissing = (r: FetchedPartition): boolean => r.error === 'TOPIC_NOT_FOUND' || r.error === 'TOPIC_ID_NOT_FOUND';
 
 function refusal(item: FetchItem, p: Partition): ErrorCode | undefined {
   const log = p.log;

@@ -63,6 +63,9 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
       if (partition === undefined) {
         out.errorCode = KafkaError.UNKNOWN_TOPIC_OR_PARTITION;
         failed = true;
+        // Its deletion may not be durable yet (log.md G5).
+        lsn = core.shard.stagedLsn;
+        strict = true;
         continue;
       }
       const records = p.records;
