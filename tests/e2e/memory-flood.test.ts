@@ -54,7 +54,7 @@ describe.skipIf(process.platform !== 'linux')('G17 C19 memory', () => {
       `rss ${Math.round(before / MIB)} → at most ${Math.round(most / MIB)} MiB; the slowest produce meanwhile took ${Math.round(slowest)} ms`,
     );
     // Budget 32 MiB, a reserve of one frame of 100 MiB, what was on its way; not 1,000 times anything.
-    expect(most - before).toBeLessThan(300 * MIB);
+    expect(most - before).toBeLessThan(400 * MIB);
     for (let i = 0; i < 40 && attackers.some((a) => !a.closed); i++) await pause(500);
     expect(attackers.filter((a) => !a.closed).length).toBe(0);
     expect((await produce(over(good), 't', batch(['end']))).errorCode).toBe(0);
