@@ -279,8 +279,9 @@ export class LogWorld {
       let sum = 0;
       for (const [position, u] of units) if (position < log.nextPosition) sum = (sum + term(u.id, position)) | 0;
       const lostEnd = log.durability === 'os' && state.next < log.nextPosition;
-      // On a full disk trimmed segments go before a checkpoint holds what follows from them.
-      if (this.everFaulty && log.startPosition > 0) this.lossy.add(name);
+      // On a full disk trimmed segments go before a checkpoint holds what follows from them; an `os` log may lose its end
+      // and have it trimmed.
+      if ((this.everFaulty || log.durability === 'os') && log.startPosition > 0) this.lossy.add(name);
       if (state.sum !== sum && !lostEnd && !this.lossy.has(name)) {
         throw new PromiseBroken(
           `state of ${name} up to ${state.next} is ${state.sum}, its ${units.size} units up to ${log.nextPosition} give ${sum}`,
