@@ -43,6 +43,8 @@ export interface BrokerOptions {
   readonly sabotage?: Sabotage;
 }
 
+/** A wall clock that moves this much against the monotonic one has jumped; less is adjustment. */
+const WALL_JUMP_MS = 5_000;
 const REGISTRY_LOG = '__registry';
 const GROUPS_LOG = '__groups';
 
@@ -144,7 +146,7 @@ export class BrokerCore {
       formats: [recordFormat],
       settings: { ...shardSettings(options.settings), ...options.shardSettings },
       observer: {
-        restore: (log, aux) => void producers.set(log.id, ProducerStates.decode(aux)),
+        restore: (log, aux) => void producers.set(log.id, ProducerStates.decode(aux, options.clock.wallMs())),
         replay(log, bytes, at, length) {
           const states = replayProducers(producers.get(log.id), bytes, at, length, options.clock.wallMs());
           if (states !== undefined) producers.set(log.id, states);
@@ -212,9 +214,20 @@ export class BrokerCore {
   private expireProducers(): void {
     const afterMs = this.options.settings.values['producer.id.expiration.ms'];
     const everyMs = Math.min(Math.max(afterMs / 4, 1000), 600_000);
-    this.expiry = this.options.clock.setTimer(everyMs, () => {
-      const before = this.options.clock.wallMs() - afterMs;
-      for (const topic of this.topics.all()) for (const p of topic.partitions) p.expireProducers(before);
+    const { clock, logger } = this.options;
+    const [wallMs, monotonicMs] = [clock.wallMs(), clock.monotonicMs()];
+    this.expiry = clock.setTimer(everyMs, () => {
+      // Nobody was silent while the wall clock jumped (log.md G18).
+      const jumpMs = clock.wallMs() - wallMs - (clock.monotonicMs() - monotonicMs);
+      const jumped = Math.abs(jumpMs) > WALL_JUMP_MS;
+      if (jumped) logger.warn({ seconds: Math.round(jumpMs / 1000) }, 'the wall clock has jumped');
+      const now = clock.wallMs();
+      for (const topic of this.topics.all()) {
+        for (const p of topic.partitions) {
+          if (jumped) p.producerStates?.clockJumped(jumpMs, now);
+          p.expireProducers(now - afterMs);
+        }
+      }
       this.expireProducers();
     });
   }

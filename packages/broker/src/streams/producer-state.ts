@@ -118,6 +118,11 @@ export class ProducerStates {
     for (const [id, p] of this.producers) if (p.lastMs < beforeMs) this.producers.delete(id);
   }
 
+  /** The wall clock has moved by `byMs` and says `nowMs`: being silent is counted on. */
+  clockJumped(byMs: number, nowMs: number): void {
+    for (const p of this.producers.values()) p.lastMs = Math.min(p.lastMs + Math.max(0, byMs), nowMs);
+  }
+
   /** Layout: u8 version 1, then for each producer f64 id, i16 epoch, f64 next offset, f64 last ms, u8 n, n batches of i32 first and last sequence, f64 base offset, f64 ms (ids, offsets and times are f64). */
   encode(): Buffer | undefined {
     if (this.producers.size === 0) return undefined;
@@ -141,8 +146,11 @@ export class ProducerStates {
     return b;
   }
 
-  /** @throws RangeError on bytes that are not its own */
-  static decode(b: Buffer): ProducerStates {
+  /**
+   * @param nowMs when they count as heard of: how long the server was down, and by which clock, is not known
+   * @throws RangeError on bytes that are not its own
+   */
+  static decode(b: Buffer, nowMs?: number): ProducerStates {
     const states = new ProducerStates();
     if (b.length === 0) return states;
     if (b.readUInt8(0) !== 1) throw new RangeError(`producer state of format ${b.readUInt8(0)}`);
@@ -152,7 +160,7 @@ export class ProducerStates {
       const p: Producer = {
         epoch: b.readInt16BE(at + 8),
         nextOffset: b.readDoubleBE(at + 10),
-        lastMs: b.readDoubleBE(at + 18),
+        lastMs: nowMs ?? b.readDoubleBE(at + 18),
         batches: [],
       };
       const n = b.readUInt8(at + 26);

@@ -482,6 +482,27 @@ describe('R13 G5', () => {
     expect((await produce(server, 't', idempotent(p, 5))).errorCode).toBe(0);
   });
 
+  test.each([365, -365])(
+    'R13.5 G18 the wall clock jumps by %i days, up or down: no producer is forgotten',
+    async (days) => {
+      const server = await SimServer.start();
+      await createTopic(server, 't', { config: { 'retention.ms': '-1' } });
+      const old = { baseTimestamp: 1_000 };
+      const p = await newProducer(server);
+      await produce(server, 't', idempotent(p, 0, ['x'], old));
+      server.sim.scheduler.jumpWall(days * 86_400_000);
+      await server.advance(700_000);
+      expect(await produce(server, 't', idempotent(p, 0, ['x'], old))).toMatchObject({ errorCode: 0, baseOffset: 0 });
+      await server.run(server.broker.core.shard.checkpoint());
+      server.kill();
+      server.sim.scheduler.jumpWall(-2 * days * 86_400_000);
+      await server.open();
+      await server.advance(700_000);
+      expect(await produce(server, 't', idempotent(p, 0, ['x'], old))).toMatchObject({ errorCode: 0, baseOffset: 0 });
+      expect(server.logger.lines.some((l) => l.startsWith('warn the wall clock has jumped'))).toBe(true);
+    },
+  );
+
   test('R13.5 an old record timestamp does not make recovery forget its producer', async () => {
     const server = await SimServer.start({ set: { 'producer.id.expiration.ms': '60000' } });
     await createTopic(server, 't', { config: { 'retention.ms': '-1' } });
