@@ -2,11 +2,11 @@
 import type { Sabotage } from '@hadron/log';
 import { describe, expect, it } from 'vitest';
 import { runSeeds } from '../sim/runner.ts';
+import { brokerScenario } from '../sim/scenarios/broker.ts';
 import { logScenario } from '../sim/scenarios/log.ts';
 
 const SEEDS_MAX = 500;
 
-// A switch of the broker, such as "acknowledge a duplicate early", is caught by the broker's scenario.
 const SWITCHES: Record<string, Sabotage> = {
   'ack before sync': { ackBeforeSync: true },
   'skip the directory sync': { skipDirectorySync: true },
@@ -34,4 +34,33 @@ describe('the simulation of the log', () => {
       expect(failure).toBeDefined();
     });
   }
+});
+
+describe('the simulation of the broker', () => {
+  it('passes without sabotage, and exercises what it should', async () => {
+    const { failure, sums } = await runSeeds(brokerScenario, { first: 1, count: 60 });
+    expect(failure?.message).toBeUndefined();
+    const expected = [
+      'acknowledged',
+      'batches read',
+      'commits',
+      'syncs',
+      'soft recoveries',
+      'topics deleted',
+      'durability changed',
+      'trims',
+    ];
+    for (const what of [...expected, 'case clean-stop', 'case unclean-stop']) {
+      expect([what, sums[what] ?? 0]).not.toEqual([what, 0]);
+    }
+  });
+
+  it('catches: acknowledge a duplicate early', { timeout: 60_000 }, async () => {
+    const { failure } = await runSeeds(brokerScenario, {
+      first: 1,
+      count: SEEDS_MAX,
+      sabotage: { acknowledgeDuplicateEarly: true },
+    });
+    expect(failure?.message).toContain('promised');
+  });
 });

@@ -39,9 +39,9 @@ export class Checkpointer {
     this.shard = shard;
   }
 
-  /** Starts one in the background unless one runs or the disk just refused. */
+  /** Starts one in the background unless one runs, the disk just refused, or the shard ends: it would cover the clean stop. */
   start(): void {
-    if (this.running === undefined && this.retry === undefined) void this.run().catch(() => undefined);
+    if (this.running === undefined && this.retry === undefined && !this.shard.isEnding) void this.run().catch(() => undefined);
   }
 
   /** Resolves when a checkpoint that began after this call is durable. @throws FsError, HadronError STORAGE_FAILED */
@@ -59,6 +59,11 @@ export class Checkpointer {
   stop(): void {
     this.retry?.cancel();
     this.retry = undefined;
+  }
+
+  /** The last one could not be written; it is tried again. */
+  get isRefused(): boolean {
+    return this.retry !== undefined;
   }
 
   /** Resolves when none runs. */

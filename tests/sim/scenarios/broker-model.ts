@@ -175,7 +175,7 @@ export class PartitionModel {
     this.losses++;
     this.shown = Math.min(this.shown, end);
     for (const [offset, sent] of this.placed) {
-      if (offset < end) continue;
+      if (offset + sent.extent <= end) continue;
       this.placed.delete(offset);
       sent.offset = -1;
       this.unplaced.add(sent);

@@ -225,7 +225,6 @@ export class BrokerWorld {
     };
   }
 
-
   /** A broker has taken over: what it says of topics and ends is judged now, what it holds is read from here on. */
   private judge(core: BrokerCore, unclean: boolean): void {
     const { recovered } = core.shard;
@@ -261,8 +260,12 @@ export class BrokerWorld {
           () => `${p.name}: recovered to ${log.nextPosition}, visible to ${highWatermark}`,
         );
         p.startedAt(logStartOffset);
-        const mustRaise = mayLose && topic.settings.durability === 'os' && (!recovered.clean || highWatermark < p.shown);
-        promise(!mustRaise || leaderEpoch > p.epoch, () => `${p.name} is 'os' and keeps leader epoch ${leaderEpoch} after an unclean start`);
+        const mustRaise =
+          mayLose && topic.settings.durability === 'os' && (!recovered.clean || highWatermark < p.shown);
+        promise(
+          !mustRaise || leaderEpoch > p.epoch,
+          () => `${p.name} is 'os' and keeps leader epoch ${leaderEpoch} after an unclean start`,
+        );
         p.endsAt(Math.max(highWatermark, logStartOffset), leaderEpoch, mayLose);
         void this.readAll(core, p, logStartOffset, highWatermark);
       }

@@ -74,7 +74,10 @@ export class GroupCoordinator<Token> {
       return turn.answer(to, refusal ?? syncFailed('MEMBER_UNKNOWN'));
     }
     this.#rebalance.syncArrived(group, member.id);
-    if (group.state === 'Stable') return turn.answer(to, synced(group, member));
+    if (group.state === 'Stable') {
+      this.#rebalance.renewSession(turn, member);
+      return turn.answer(to, synced(group, member));
+    }
     this.#rebalance.holdSync(turn, member, to);
     if (group.isLeader(member.id)) this.#rebalance.assign(turn, group, request.assignments);
     return turn;

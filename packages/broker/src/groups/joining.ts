@@ -136,6 +136,7 @@ export class Joining<Token> {
     assert(member !== undefined, 'a member that was not refused exists');
     if (!this.#needsRebalance(group, member, request.protocols)) {
       // The answer was lost on its way, or a follower of a stable group asks again: the generation stands.
+      this.#rebalance.renewSession(turn, member);
       turn.answer(to, joined(group, member));
       return;
     }

@@ -335,6 +335,27 @@ describe('R12: time', () => {
     }
   });
 
+  it('found by simulation: asking a stable group for the assignment keeps the session', () => {
+    const bench = new Bench();
+    const [, b] = bench.stable({}, { sessionTimeoutMs: 6_000, rebalanceTimeoutMs: 6_000 }) as [Joined, Joined];
+    bench.advance(4_000);
+    expect(bench.sync(b.memberId, 1).answer.error).toBe(null);
+    bench.advance(4_000);
+    expect(bench.heartbeat(b.memberId, 1)).toBe(null);
+  });
+
+  it('found by simulation: joining a generation again after a lost answer keeps the session', () => {
+    const bench = new Bench();
+    const [, b] = bench.stable({}, { sessionTimeoutMs: 6_000, rebalanceTimeoutMs: 6_000 }) as [Joined, Joined];
+    bench.advance(4_000);
+    expect(bench.join({ memberId: b.memberId, sessionTimeoutMs: 6_000 }).answer).toMatchObject({
+      error: null,
+      generation: 1,
+    });
+    bench.advance(4_000);
+    expect(bench.heartbeat(b.memberId, 1)).toBe(null);
+  });
+
   it('a rebalance timeout of zero, which nobody could meet, and none at all (v0) mean the session timeout', () => {
     for (const rebalanceTimeoutMs of [0, -1]) {
       const bench = new Bench();
