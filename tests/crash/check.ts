@@ -208,7 +208,7 @@ export function wentBack(
 }
 
 /** `3, 7..9, … (200 in all)` */
-export function ranges(numbers: readonly number[]): string {
+function ranges(numbers: readonly number[]): string {
   const sorted = [...numbers].sort((a, b) => a - b);
   const parts: string[] = [];
   for (let i = 0; i < sorted.length && parts.length < 6; ) {

@@ -99,7 +99,8 @@ export function producers(setting: Setting): Actor[] {
       codecs: ['zstd'],
     }),
   ];
-  if (which('kcat') !== undefined) list.push(new KcatProducer(setting));
+  const kcat = which('kcat');
+  if (kcat !== undefined) list.push(new KcatProducer(setting, kcat));
   return list;
 }
 
@@ -285,6 +286,7 @@ class PlatformaticProducer extends LoopingProducer {
 class KcatProducer implements Actor {
   readonly name = 'kcat';
   private readonly setting: Setting;
+  private readonly program: string;
   private readonly random: SeededRandom;
   private readonly keys: KeyState[];
   private readonly waiting: Outgoing[] = [];
@@ -293,8 +295,9 @@ class KcatProducer implements Actor {
   private stderr = '';
   private readonly said: string[] = [];
 
-  constructor(setting: Setting) {
+  constructor(setting: Setting, program: string) {
     this.setting = setting;
+    this.program = program;
     this.random = new SeededRandom(`${setting.seed} kcat`);
     this.keys = [0, 1, 2, 3].map((i) => setting.ledger.key(`kcat.${i}`, 'pipelined', 0, true));
   }
@@ -312,7 +315,7 @@ class KcatProducer implements Actor {
     };
     const argv = ['-P', '-E', '-vvv', '-b', this.setting.bootstrap, '-t', 'pipelined', '-p', '0', '-K', ':'];
     argv.push(...Object.entries(properties).flatMap(([key, value]) => ['-X', `${key}=${value}`]));
-    this.child = spawn('kcat', argv, { stdio: ['pipe', 'ignore', 'pipe'] });
+    this.child = spawn(this.program, argv, { stdio: ['pipe', 'ignore', 'pipe'] });
     this.child.stderr!.on('data', (chunk: Buffer) => this.reports(chunk));
     this.child.stdin!.on('error', () => undefined);
     this.timer = setInterval(() => this.feed(), 20);

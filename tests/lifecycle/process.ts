@@ -6,7 +6,7 @@ import path from 'node:path';
 import { repoRoot } from '../compat/lib/shell.ts';
 import { recordBatch, WireConnection } from '../compat/lib/wire.ts';
 
-export const bin = path.join(repoRoot, 'packages/cli/bin/hadron.mjs');
+const bin = path.join(repoRoot, 'packages/cli/bin/hadron.mjs');
 
 /** Nothing to do after `npm test` has built; a test file run alone gets what it tests. */
 export function buildBundle(): void {

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeAll, expect, test } from 'vitest';
+import { which } from '../compat/lib/shell.ts';
 import { produceBody, requestFrame, type WireConnection } from '../compat/lib/wire.ts';
 import { buildBundle, cleanUp, connect, namedBatch, newFolder, ready, start } from './process.ts';
 import { type Call, parseStrace } from './strace.ts';
@@ -16,7 +17,8 @@ const REQUESTS_EACH = 40;
 const IN_FLIGHT = 5;
 const LARGE_BYTES = 200_000;
 
-const traces = spawnSync('strace', ['-f', '-o', '/dev/null', 'true'], { stdio: 'ignore' }).status === 0;
+const strace = which('strace') ?? '';
+const traces = strace !== '' \&\& spawnSync(strace, ['-f', '-o', '/dev/null', 'true'], { stdio: 'ignore' }).status === 0;
 if (!traces) process.stderr.write('sync-before-answer: skipped, strace is missing or may not trace\n');
 
 beforeAll(buildBundle);
@@ -29,7 +31,7 @@ test.skipIf(!traces)(
     const data = newFolder();
     const trace = path.join(newFolder(), 'trace');
     const wrapper = [
-      'strace',
+      strace,
       '-f',
       '--seccomp-bpf',
       '-ttt',
