@@ -18,7 +18,7 @@ const IN_FLIGHT = 5;
 const LARGE_BYTES = 200_000;
 
 const strace = which('strace') ?? '';
-const traces = strace !== '' \&\& spawnSync(strace, ['-f', '-o', '/dev/null', 'true'], { stdio: 'ignore' }).status === 0;
+const traces = strace !== '' && spawnSync(strace, ['-f', '-o', '/dev/null', 'true'], { stdio: 'ignore' }).status === 0;
 if (!traces) process.stderr.write('sync-before-answer: skipped, strace is missing or may not trace\n');
 
 beforeAll(buildBundle);
