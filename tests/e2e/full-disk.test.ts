@@ -19,10 +19,12 @@ import { type ServerProcess, startServerProcess, temporaryFolder, until } from '
 const now = (values: string[]): Buffer => batch(values, { baseTimestamp: Date.now() });
 const folder = temporaryFolder('small-disk');
 
+const system = (program: string, args: string[]): unknown => execFileSync(program, args, { stdio: 'ignore' });
+
 function mount(): boolean {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=96m', 'tmpfs', folder], { stdio: 'ignore' });
+    system('mount', ['-t', 'tmpfs', '-o', 'size=96m', 'tmpfs', folder]);
     return true;
   } catch {
     return false;
@@ -46,7 +48,7 @@ describe.skipIf(!mounted)('G16 on a tmpfs of 96 MB (skipped where mounting is no
   });
   afterAll(async () => {
     await server?.kill();
-    if (mounted) execFileSync('umount', ['-l', folder]);
+    if (mounted) system('umount', ['-l', folder]);
     fs.rmSync(folder, { recursive: true, force: true });
   });
 

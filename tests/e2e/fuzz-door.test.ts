@@ -68,7 +68,7 @@ function plausible(value: unknown, dice: Dice, key = ''): unknown {
   if (/index|partition$/i.test(key) && typeof value === 'number') return dice.below(3);
   if (key === 'acks') return dice.pick([0, 1, -1]);
   if (key === 'transactionalId') return null;
-  if (/TimeoutMs$/.test(key)) return 10_000;
+  if (key.endsWith('TimeoutMs')) return 10_000;
   if (/offset/i.test(key) && typeof value === 'number') return dice.below(20);
   if (/epoch|generation/i.test(key) && typeof value === 'number') return dice.pick([-1, 0, 1, 2]);
   if (key === 'records')

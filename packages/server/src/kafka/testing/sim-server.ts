@@ -32,7 +32,7 @@ const SHARD: Partial<ShardSettings> = {
 };
 
 /** A logger that keeps what it is told. */
-export function listLogger(): Logger & { readonly lines: string[] } {
+function listLogger(): Logger & { readonly lines: string[] } {
   const lines: string[] = [];
   const add =
     (level: string) =>
