@@ -19,12 +19,15 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Node fires at once what is further away: a timer of a month fires after 24.8 days, and its owner looks again. */
+const TIMEOUT_MAX_MS = 0x7fff_ffff;
+
 /** The machine's clocks and the event loop. */
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
   setTimer(delayMs, fn) {
-    const handle = setTimeout(fn, delayMs);
+    const handle = setTimeout(fn, Math.min(delayMs, TIMEOUT_MAX_MS));
     handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },

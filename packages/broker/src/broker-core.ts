@@ -151,6 +151,8 @@ export class BrokerCore {
           const states = replayProducers(producers.get(log.id), bytes, at, length, options.clock.wallMs());
           if (states !== undefined) producers.set(log.id, states);
         },
+        // A producer that is not known may go on with any sequence; one that is known wrongly could not (R13.4).
+        missed: (log) => void producers.delete(log.id),
         aux: (log) => (partitions.get(log.id)?.producerStates ?? producers.get(log.id))?.encode(),
       },
       onFailure,
@@ -179,6 +181,11 @@ export class BrokerCore {
       shard.abandon();
       throw error;
     }
+  }
+
+  /** Resolves when all that the registry says is durable, or never will be: then every answer is as good as the next. */
+  registryDurable(): Promise<void> {
+    return new Promise((resolve) => this.registry.whenDurable({ committed: resolve, failed: () => resolve() }));
   }
 
   /** Ends in order: answers waiting fetches, makes everything durable. */

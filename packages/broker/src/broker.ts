@@ -13,6 +13,8 @@ export class Broker {
   private current: BrokerCore;
   private closing = false;
   private recovering = false;
+  /** The recovery under way, if any: the folder is not let go before it has ended. */
+  private recovery: Promise<void> | undefined;
   private retry: Timer | undefined;
   /** Told when a new core has taken over. */
   onRecovered: (() => void) | undefined;
@@ -22,8 +24,14 @@ export class Broker {
   /** @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER, STORAGE_FAILED; errors of the file system */
   static async open(options: BrokerOptions): Promise<Broker> {
     let broker: Broker | undefined;
-    const core = await BrokerCore.open(options, (error) => broker?.failed(error));
+    let early: HadronError | undefined;
+    const core = await BrokerCore.open(options, (error) => {
+      early = error;
+      broker?.failed(error);
+    });
     broker = new Broker(options, core);
+    // It may have failed in the moment before: somebody must recover it.
+    if (early !== undefined) broker.failed(early);
     return broker;
   }
 
@@ -46,12 +54,17 @@ export class Broker {
     if (this.closing) return;
     this.closing = true;
     this.retry?.cancel();
+    await this.recovery;
     await this.current.close();
   }
 
   private failed(error: HadronError): void {
     this.current.failed(error);
-    void this.recover();
+    this.beginRecovery();
+  }
+
+  private beginRecovery(): void {
+    this.recovery = this.recover();
   }
 
   /** Until it works: a full or read-only disk keeps it from starting, reads go on meanwhile. */
@@ -60,7 +73,13 @@ export class Broker {
     this.recovering = true;
     const { logger, clock } = this.options;
     try {
-      const core = await BrokerCore.open(this.options, (error) => this.failed(error));
+      let early: HadronError | undefined;
+      let serves = false;
+      const core = await BrokerCore.open(this.options, (error) => {
+        early = error;
+        if (serves) this.failed(error);
+      });
+      serves = true;
       const before = this.current;
       this.current = core;
       this.recovering = false;
@@ -72,7 +91,8 @@ export class Broker {
         'recovered: writing is accepted again',
       );
       if (this.closing) await core.close();
-      else if (core.shard.failed !== undefined) void this.recover();
+      // One that fails just now tells when nobody writes its files any more.
+      else if (early !== undefined) this.failed(early);
     } catch (error) {
       this.recovering = false;
       if (this.closing) return;
@@ -80,7 +100,7 @@ export class Broker {
         { err: error instanceof Error ? error.message : String(error) },
         'recovery did not succeed yet; reads go on, trying again in a second',
       );
-      this.retry = clock.setTimer(RETRY_MS, () => void this.recover());
+      this.retry = clock.setTimer(RETRY_MS, () => this.beginRecovery());
     }
   }
 }

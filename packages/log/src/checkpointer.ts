@@ -41,7 +41,8 @@ export class Checkpointer {
 
   /** Starts one in the background unless one runs, the disk just refused, or the shard ends: it would cover the clean stop. */
   start(): void {
-    if (this.running === undefined && this.retry === undefined && !this.shard.isEnding) void this.run().catch(() => undefined);
+    if (this.running === undefined && this.retry === undefined && !this.shard.isEnding)
+      void this.run().catch(() => undefined);
   }
 
   /** Resolves when a checkpoint that began after this call is durable. @throws FsError, HadronError STORAGE_FAILED */

@@ -303,7 +303,8 @@ interface Reference {
 
 interface Replay {
   readonly log: Log;
-  readonly content: Buffer;
+  /** Undefined: the bytes are gone, trimmed or damaged. */
+  readonly content: Buffer | undefined;
   readonly at: number;
   readonly length: number;
   readonly position: number;
@@ -629,7 +630,7 @@ class Recovery {
         this.fence(log, segment, e.position, e.position + e.extent, fileAt, fileAt + e.length, what);
       }
     }
-    if (whole) this.replays.push({ log, content, at, length: e.length, position: e.position });
+    this.replays.push({ log, content: whole ? content : undefined, at, length: e.length, position: e.position });
   }
 
   /** Tells the observer, now that it is certain how far the log goes. */
@@ -641,7 +642,9 @@ class Recovery {
       if (log !== undefined && row.aux.length > 0) observer.restore(log, row.aux);
     }
     for (const { log, content, at, length, position } of this.replays) {
-      if (!log.removed) observer.replay(log, content, at, length, position);
+      if (log.removed) continue;
+      if (content === undefined) observer.missed?.(log);
+      else observer.replay(log, content, at, length, position);
     }
     this.replays.length = 0;
   }

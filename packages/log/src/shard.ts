@@ -82,6 +82,8 @@ export interface LogObserver {
   restore(log: Log, aux: Buffer): void;
   /** An append behind the checkpoint, in order. May repeat what `restore` already covers. */
   replay(log: Log, bytes: Buffer, at: number, length: number, position: number): void;
+  /** An append behind the checkpoint whose bytes are gone, trimmed on a full disk or damaged: what follows from it is not known. */
+  missed?(log: Log): void;
   /** What a checkpoint should keep. Everything it tells of must have been appended. */
   aux(log: Log): Buffer | undefined;
 }
@@ -379,7 +381,16 @@ export class Shard {
 
   /** Why appends of data are refused now, or undefined. Control changes and reads go on. */
   get refusing(): HadronError | undefined {
-    return this.failure ?? this.refusal;
+    return this.failure ?? this.refusal ?? this.backlogRefusal();
+  }
+
+  /** The commit log is full and checkpoints cannot be written: waiting would not help, so data is refused. */
+  private backlogRefusal(): HadronError | undefined {
+    if (!this.checkpointer.isRefused || !this.congested) return undefined;
+    return new HadronError(
+      'STORAGE_FULL',
+      'the disk does not take checkpoints and the commit log is full; make room or mend the disk, it is tried again every second',
+    );
   }
 
   /** The failure that ended this shard, or undefined. */
@@ -679,7 +690,12 @@ export class Shard {
 
   private guard(data: boolean): void {
     if (this.failure !== undefined) throw this.failure;
-    if (data && this.refusal !== undefined) throw this.refusal;
+    if (!data) return;
+    if (this.refusal !== undefined) throw this.refusal;
+    if (this.checkpointer.isRefused) {
+      const backlog = this.backlogRefusal();
+      if (backlog !== undefined) throw backlog;
+    }
   }
 
   /**

@@ -32,7 +32,11 @@ const OWN = {
   'group.min.session.timeout.ms': int(6_000, { min: 1, doc: 'The shortest session timeout a member may ask for.' }),
   'hadron.durability': oneOf('fsync', ['fsync', 'os'], TOPIC_CONFIGS['hadron.durability']),
   'hadron.max.partitions': int(100_000, { min: 1, doc: 'The most partitions of this server, over all topics.' }),
-  'hadron.max.partitions.per.topic': int(10_000, { min: 1, doc: 'The most partitions of one topic.' }),
+  'hadron.max.partitions.per.topic': int(10_000, {
+    min: 1,
+    max: 50_000, // one append set makes them all
+    doc: 'The most partitions of one topic.',
+  }),
   'hadron.progress.timeout.ms': int(30_000, {
     min: 1_000,
     doc: 'A half-received request or half-sent answer that does not move for this long closes its connection.',

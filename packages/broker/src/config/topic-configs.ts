@@ -82,7 +82,11 @@ export const TOPIC_CONFIGS = {
     'hadron.durability',
   ),
   'index.interval.bytes': topic(
-    int(4096, { min: 0, doc: 'Bytes of log between two entries of the offset index.' }),
+    int(4096, {
+      min: 0,
+      doc: 'Bytes of log between two entries of the offset index.',
+      noEffect: 'an index entry is made every 32 KiB',
+    }),
     'log.index.interval.bytes',
   ),
   'leader.replication.throttled.replicas': topic(

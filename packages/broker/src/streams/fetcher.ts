@@ -191,7 +191,11 @@ export class Fetcher {
   }
 
   /** That a topic is not there may follow from a deletion that is not durable yet: then it is not said yet (log.md G5). */
-  private send(items: readonly FetchItem[], results: FetchedPartition[], done: (results: FetchedPartition[]) => void): void {
+  private send(
+    items: readonly FetchItem[],
+    results: FetchedPartition[],
+    done: (results: FetchedPartition[]) => void,
+  ): void {
     const { shard } = this;
     complete(items, results);
     if (shard.isDurable(shard.stagedLsn) || !results.some(isMissing)) {

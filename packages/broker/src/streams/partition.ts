@@ -4,7 +4,7 @@
  * Produce here is synchronous: it judges, appends and says at which LSN; whoever answers waits for that LSN. Nothing on
  * this path makes an object per record.
  */
-import { type ErrorCode, HadronError } from '@hadron/base';
+import type { ErrorCode } from '@hadron/base';
 import {
   ATTRIBUTE_TRANSACTIONAL,
   BatchProblem,
@@ -25,7 +25,15 @@ import {
   type ValidateOptions,
   validateBatch,
 } from '@hadron/kafka-protocol/records';
-import { type CommitWaiter, type Durability, findByTime, type Log, type Sabotage, type Shard } from '@hadron/log';
+import {
+  type CommitWaiter,
+  deleteRecordsBefore,
+  type Durability,
+  findByTime,
+  type Log,
+  type Sabotage,
+  type Shard,
+} from '@hadron/log';
 import type { TopicSettings } from '../config/index.ts';
 import { ProducerStates } from './producer-state.ts';
 
@@ -310,15 +318,7 @@ export class Partition {
    * @throws HadronError OFFSET_OUT_OF_RANGE past the high watermark, STORAGE_…
    */
   deleteBefore(offset: number): number {
-    const to = offset === -1 ? this.log.visiblePosition : offset;
-    if (to < 0 || to > this.log.visiblePosition) {
-      throw new HadronError(
-        'OFFSET_OUT_OF_RANGE',
-        `${this.log.name} ends at ${this.log.visiblePosition}, ${offset} lies outside`,
-      );
-    }
-    if (to <= this.log.startPosition) return this.log.lastLsn;
-    return this.shard.appendSet([{ kind: 'trim', log: this.log, position: to }], { control: true });
+    return deleteRecordsBefore(this.shard, this.log, offset).lsn;
   }
 
   /**

@@ -110,6 +110,11 @@ export class Connection {
   private activeMs: number;
   underWay = 0;
   clientSoftware = '';
+  /** It has sent a Produce: it waits when the disk is behind. */
+  produces = false;
+  /** A Fetch is under way. Those behind it wait, so that one client holds the memory of one answer (log.md G17). */
+  private fetching = false;
+  private fetchesWaiting: (() => void)[] | undefined;
   private readonly framer: Framer;
   private first: KafkaRequest | undefined;
   private last: KafkaRequest | undefined;
@@ -169,6 +174,23 @@ export class Connection {
     if (this.handling || this.heldBytes === 0) return;
     this.framer.shrink();
     this.hold();
+  }
+
+  /** Runs `fetch` when those before it are answered; each ends with {@link fetched}. */
+  whenFetching(fetch: () => void): void {
+    if (this.fetching) {
+      this.fetchesWaiting ??= [];
+      this.fetchesWaiting.push(fetch);
+      return;
+    }
+    this.fetching = true;
+    fetch();
+  }
+
+  fetched(): void {
+    const next = this.fetchesWaiting?.shift();
+    if (next === undefined) this.fetching = false;
+    else if (!this.closed) next();
   }
 
   destroy(why: string): void {

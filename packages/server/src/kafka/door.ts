@@ -104,6 +104,8 @@ export class KafkaDoor {
     errors: new Map(),
   };
   closing = false;
+  /** Bytes of records in answers that have not left yet, over all connections. */
+  answerBytes = 0;
   /** Undefined where connections read through 'data' events. */
   shared: SharedBuffer | undefined;
   private readonly servers: net.Server[] = [];
@@ -127,6 +129,11 @@ export class KafkaDoor {
 
   get core(): BrokerCore {
     return this.broker.core;
+  }
+
+  /** What the next Fetch may carry, beyond one batch: answers that clients do not take use the budget up (log.md G17). */
+  get answerBytesLeft(): number {
+    return Math.max(0, this.limits.queuedBytesMax - this.answerBytes);
   }
 
   get nodeId(): number {
@@ -274,10 +281,13 @@ export class KafkaDoor {
     counter.value++;
   }
 
-  /** @internal Whether the disk is so far behind that no further request should be begun. */
+  /**
+   * @internal Whether the disk is so far behind that a producer should wait. Who only reads or administers goes on; and
+   * where waiting would not help, Produce is refused instead (log.md G16).
+   */
   mustPause(connection: Connection): boolean {
     const { shard } = this.core;
-    if (!shard.congested || shard.failed !== undefined) return false;
+    if (!connection.produces || !shard.congested || shard.refusing !== undefined) return false;
     this.held.add(connection);
     if (!this.congested) {
       this.congested = true;

@@ -65,7 +65,8 @@ export function readFlags(flags: SettingFlags): Said {
 }
 
 /** Variables that begin with HADRON_ and are no settings: of the command line, of our tests, of a Kubernetes service named hadron. */
-const NOT_SETTINGS = /^HADRON_(CONFIG|DEBUG|BOOTSTRAP|TEST_.*|BENCH_.*|SERVICE_.*|PORT|PORT_.*)$/;
+const NOT_SETTINGS =
+  /^HADRON_(CONFIG|DEBUG|BOOTSTRAP|FUZZ|SLOW|GROUP_SEEDS|KAFKA_MESSAGES|TEST_.*|BENCH_.*|SERVICE_.*|PORT|PORT_.*)$/;
 
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Said {
   const said = new Map<string, Written>();

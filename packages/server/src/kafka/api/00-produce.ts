@@ -27,6 +27,7 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
   const { version } = request;
   const m = decodeProduceRequest(reader, version);
   const { core } = door;
+  request.connection.produces = true;
   const nowMs = door.clock.wallMs();
   let refused = 0;
   let why: string | null = null;

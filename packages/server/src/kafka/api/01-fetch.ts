@@ -6,6 +6,7 @@ import type { FetchedPartition, FetchItem } from '@hadron/broker';
 import {
   decodeFetchRequest,
   encodeFetchResponse,
+  type FetchRequest,
   type FetchResponse,
   type FetchResponsePartition,
   type FetchResponseTopic,
@@ -22,8 +23,17 @@ const READ_COMMITTED = 1;
 const EMPTY = Buffer.alloc(0);
 
 export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
+  const m = decodeFetchRequest(reader, request.version);
+  const { registry } = door.core;
+  request.connection.whenFetching(() => {
+    // What is told of topics must be durable, that one is gone too (log.md G5).
+    if (registry.isDurable) begin(door, request, m);
+    else void door.core.registryDurable().then(() => begin(door, request, m));
+  });
+}
+
+function begin(door: KafkaDoor, request: KafkaRequest, m: FetchRequest): void {
   const { version } = request;
-  const m = decodeFetchRequest(reader, version);
   if (m.sessionId !== 0 && m.sessionEpoch > 0) {
     const response: FetchResponse = {
       throttleTimeMs: 0,
@@ -33,6 +43,7 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
       nodeEndpoints: [],
     };
     request.reply((w) => encodeFetchResponse(w, response, version));
+    request.connection.fetched();
     return;
   }
   const { core } = door;
@@ -61,10 +72,14 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
   const limits = {
     maxWaitMs: m.maxWaitMs,
     minBytes: m.minBytes,
-    maxBytes: Math.min(Math.max(0, m.maxBytes), door.limits.fetchBytesMax),
+    maxBytes: Math.max(0, Math.min(m.maxBytes, door.limits.fetchBytesMax, door.answerBytesLeft)),
   };
   const committed = m.isolationLevel === READ_COMMITTED;
+  const { connection } = request;
   const handle = core.fetcher.fetch(items, limits, (results) => {
+    let bytes = 0;
+    for (const r of results) bytes += r.data?.bytes ?? 0;
+    door.answerBytes += bytes;
     let i = 0;
     const responses: FetchResponseTopic[] = [];
     for (const t of m.topics) {
@@ -95,9 +110,11 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
     request.reply(
       (w) => encodeFetchResponse(w, response, version),
       () => {
+        door.answerBytes -= bytes;
         for (const r of results) r.data?.release();
       },
     );
+    connection.fetched();
   });
   if (!request.done) request.onAbort = () => handle.cancel();
 }

@@ -69,6 +69,8 @@ export function listOffsets(door: KafkaDoor, request: KafkaRequest, reader: Read
     response.topics.push({ name: t.name, partitions });
   }
   const answer = (): void => request.reply((w) => encodeListOffsetsResponse(w, response, version));
+  // What is told of topics must be durable, that one is gone too (log.md G5).
+  if (!door.core.registry.isDurable) pending.push(door.core.registryDurable());
   if (pending.length === 0) answer();
   else void Promise.all(pending).then(answer);
 }
