@@ -111,6 +111,8 @@ export class PartitionModel {
   startAcknowledged = 0;
   startAttempted = 0;
   epoch = 0;
+  /** The disk was full: the engine may have forgotten producers of records that were trimmed. */
+  mayForget = false;
   /** The epoch with which the last loss began; it must be left. */
   lossEpoch = -1;
 
@@ -131,8 +133,10 @@ export class PartitionModel {
       !this.dead.has(sent),
       () => `${this.name}: ${sent} shows at ${offset} though no attempt can have put it there`,
     );
+    // What a full disk let go before a checkpoint knew of its producer may come again, where nobody can read it twice.
+    const forgotten = this.mayForget && sent.offset + sent.extent <= this.startAcknowledged;
     promise(
-      sent.offset === -1 || sent.offset === offset,
+      sent.offset === -1 || sent.offset === offset || forgotten,
       () => `${this.name}: ${sent} is at ${offset} and was at ${sent.offset} before`,
     );
     const other = this.placed.get(offset);

@@ -47,6 +47,8 @@ export class BrokerWorld {
   faulty = false;
   /** How long the machine slept. */
   stalledMs = 0;
+  /** The disk was full once. */
+  everFull = false;
   closing = false;
   /** The wall clock was so far ahead that producers may have been forgotten. */
   producersExpired = false;
@@ -260,6 +262,7 @@ export class BrokerWorld {
           () => `${p.name}: recovered to ${log.nextPosition}, visible to ${highWatermark}`,
         );
         p.startedAt(logStartOffset);
+        p.mayForget ||= this.everFull;
         const mustRaise =
           mayLose && topic.settings.durability === 'os' && (!recovered.clean || highWatermark < p.shown);
         promise(

@@ -104,7 +104,9 @@ const MISHAPS: readonly {
   {
     weight: 2,
     name: 'the disk fills up',
-    run: ({ sim }) => {
+    run: (world) => {
+      const { sim } = world;
+      world.everFull = true;
       sim.disk.capacityBytes = sim.disk.usedBytes + sim.random.pick([0, 600, 5000, 20_000]);
     },
   },
