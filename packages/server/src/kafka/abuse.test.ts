@@ -209,6 +209,17 @@ describe('G17 memory', () => {
     expect(offsets).toEqual(Array.from({ length: n }, (_, i) => i));
   });
 
+  test('G17 4,000 fetches behind a long poll are answered in order, without nesting', async () => {
+    const server = await SimServer.start();
+    await createTopic(server, 't');
+    const client = server.connect();
+    const poll = client.call('Fetch', 11, fetchFields('t', 0, { maxWaitMs: 500 }));
+    const behind = Array.from({ length: 4_000 }, () => client.call('Fetch', 11, fetchFields('t', 0)));
+    await server.run(Promise.all([poll, ...behind]));
+    expect(client.answered).toEqual(Array.from({ length: 4_001 }, (_, i) => i + 1));
+    expect(server.broker.core.fetcher.waitingCount).toBe(0);
+  });
+
   test('G17 the disk is behind: reading stops for everybody who writes, and goes on when it has caught up', async () => {
     const server = await SimServer.start({ shard: { slowAtBytes: 600 * KIB } });
     await createTopic(server, 't');

@@ -190,7 +190,7 @@ export class Connection {
   fetched(): void {
     const next = this.fetchesWaiting?.shift();
     if (next === undefined) this.fetching = false;
-    else if (!this.closed) next();
+    else queueMicrotask(next); // not from here: thousands of them would nest
   }
 
   destroy(why: string): void {

@@ -34,6 +34,8 @@ export function fetch(door: KafkaDoor, request: KafkaRequest, reader: Reader): v
 
 function begin(door: KafkaDoor, request: KafkaRequest, m: FetchRequest): void {
   const { version } = request;
+  // It may have gone while this waited: nothing would ever cancel the wait.
+  if (request.connection.closed) return;
   if (m.sessionId !== 0 && m.sessionEpoch > 0) {
     const response: FetchResponse = {
       throttleTimeMs: 0,
