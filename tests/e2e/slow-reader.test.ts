@@ -15,7 +15,7 @@ describe('G17 slow readers', () => {
   const data = temporaryFolder('slow');
   let server: ServerProcess;
   beforeAll(async () => {
-    server = await startServerProcess(data, ['--set', 'hadron.progress.timeout.ms=1000']);
+    server = await startServerProcess(data, ['--set', 'hadron.progress.timeout.ms=2000']);
     const c = await NetClient.connect(server.kafkaPort);
     await createTopic(over(c), 't', { partitions: RECORDS });
     for (let i = 0; i < RECORDS; i++)
@@ -37,7 +37,7 @@ describe('G17 slow readers', () => {
     })),
   };
 
-  test('G17 24 MB taken at 10 MB/s with a limit of 1 s without progress: all of it comes', {
+  test('G17 24 MB taken at 5 MB/s with a limit of 2 s without progress: all of it comes', {
     timeout: 30_000,
   }, async () => {
     const c = await NetClient.connect(server.kafkaPort);
@@ -49,18 +49,18 @@ describe('G17 slow readers', () => {
     );
     const started = performance.now();
     let taken = 0;
+    const due = (): number => (performance.now() - started) * 5 * KIB;
     c.socket.on('data', (chunk) => {
       taken += chunk.length;
-      c.socket.pause();
+      if (taken > due()) c.socket.pause();
     });
     while (!done) {
-      const due = (performance.now() - started) * 10 * KIB;
-      if (taken < due) c.socket.resume();
-      await pause(1);
+      if (taken < due()) c.socket.resume();
+      await pause(5);
     }
     const got = (await answer).responses[0]?.partitions.map((p) => batchesOf(p.records).length);
     expect(got).toEqual(Array.from({ length: RECORDS }, () => 1));
-    expect(performance.now() - started).toBeGreaterThan(2_000);
+    expect(performance.now() - started).toBeGreaterThan(4_000);
     c.close();
   });
 
@@ -71,7 +71,7 @@ describe('G17 slow readers', () => {
       () => 'closed',
     );
     c.socket.once('data', () => c.socket.pause());
-    await pause(3_500);
+    await pause(5_500);
     c.socket.resume();
     expect(await answer).toBe('closed');
   });
