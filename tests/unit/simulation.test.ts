@@ -49,6 +49,7 @@ describe('the simulation of the broker', () => {
       'topics deleted',
       'durability changed',
       'trims',
+      'compactions',
     ];
     for (const what of [...expected, 'case clean-stop', 'case unclean-stop']) {
       expect([what, sums[what] ?? 0]).not.toEqual([what, 0]);

@@ -202,6 +202,24 @@ export class PartitionModel {
     }
   }
 
+  /** Compaction may take every record that has a newer one of its key, and no other. */
+  sawNewest(newest: ReadonlyMap<string, number>, start: number, end: number): void {
+    const expected = new Map<string, number>();
+    for (const [offset, sent] of this.placed) {
+      sent.records.forEach(({ key }, i) => {
+        expected.set(key, Math.max(offset + i, expected.get(key) ?? -1));
+      });
+    }
+    for (const [key, offset] of expected) {
+      if (offset < start || offset >= end) continue;
+      promise(
+        newest.get(key) === offset,
+        () =>
+          `${this.name}: the newest record of ${key} is at ${offset}; the log from ${start} to ${end} has one at ${newest.get(key)}`,
+      );
+    }
+  }
+
   /** A client tries again: the batch may come to be. */
   tries(sent: Sent, core: object): void {
     sent.core = core;
@@ -236,9 +254,10 @@ export class Batches {
   /**
    * Holds bytes against what was sent.
    * @param from the offset that was asked for: the first batch holds it
+   * @param newest gets the offset of the last record of each key
    * @returns the batches, and the offset behind the last
    */
-  judge(p: PartitionModel, b: Buffer, from: number): { seen: Sent[]; next: number } {
+  judge(p: PartitionModel, b: Buffer, from: number, newest?: Map<string, number>): { seen: Sent[]; next: number } {
     const seen: Sent[] = [];
     let next = from;
     let at = 0;
@@ -256,6 +275,11 @@ export class Batches {
       if (sent !== undefined) {
         p.place(sent, offset, batchLeaderEpoch(b, at));
         seen.push(sent);
+      }
+      if (newest !== undefined) {
+        const cursor = new RecordCursor();
+        cursor.open(b, at);
+        while (cursor.next()) newest.set(cursor.key()?.toString() ?? '', cursor.offset);
       }
       next = end;
       at += size;

@@ -2,7 +2,8 @@
  * The broker of the present life, what its clients wait for, and how a recovered broker is held against what was
  * promised. The clients are in `broker-clients.ts` and `broker-groups.ts`, the course of a seed in `broker.ts`.
  */
-import { HadronError, silentLogger } from '@hadron/base';
+import type { HadronError } from '@hadron/base';
+import { silentLogger } from '@hadron/base';
 import {
   Broker,
   type BrokerCore,
@@ -14,7 +15,8 @@ import {
 } from '@hadron/broker';
 import type { ShardSettings } from '@hadron/log';
 import type { Sim, SimMachine } from '@hadron/testkit';
-import { Batches, type PartitionModel, promise, PromiseBroken, type Sent, TopicModel } from './broker-model.ts';
+import type { TopicModel } from './broker-model.ts';
+import { Batches, type PartitionModel, promise, PromiseBroken, type Sent } from './broker-model.ts';
 
 const DIRECTORY = 'data/shards/0';
 export const CAPACITY_BYTES = 8 * 1024 * 1024;
@@ -61,6 +63,7 @@ export class BrokerWorld {
   private readonly open_ = new Set<Request>();
   private machine: SimMachine | undefined;
   private ids = 0;
+  private asked = 0;
   /** Partitions that are being read from end to end. */
   private judging = 0;
   /** Since the broker before: an orderly stop does not sync what is `os`. */
@@ -134,6 +137,7 @@ export class BrokerWorld {
   ask(what: string, lost: () => void = () => {}): Request {
     const request: Request = { what, startedMs: this.nowMs, core: this.core, answered: false, lost };
     this.open_.add(request);
+    this.asked++;
     return request;
   }
 
@@ -286,6 +290,8 @@ export class BrokerWorld {
     this.judging++;
     const seen = new Set<Sent>();
     const losses = p.losses;
+    const { asked } = this;
+    const newest = p.topic.compacted ? new Map<string, number>() : undefined;
     let at = start;
     try {
       while (at < end && process.isAlive) {
@@ -305,7 +311,7 @@ export class BrokerWorld {
           );
           return;
         }
-        const judged = this.batches.judge(p, got.bytes, at);
+        const judged = this.batches.judge(p, got.bytes, at, newest);
         for (const sent of judged.seen) seen.add(sent);
         promise(
           judged.next > at || p.topic.compacted,
@@ -314,7 +320,14 @@ export class BrokerWorld {
         if (judged.next <= at) break;
         at = judged.next;
       }
-      if (process.isAlive) p.sawAll(seen, this.partitionOf(p, core)?.logStartOffset ?? end, end, core);
+      if (!process.isAlive) return;
+      const from = this.partitionOf(p, core)?.logStartOffset ?? end;
+      p.sawAll(seen, from, end, core);
+      // While nobody asked for anything, nothing newer has come behind the end.
+      if (newest !== undefined && asked === this.asked) {
+        this.count('compacted logs read');
+        p.sawNewest(newest, from, end);
+      }
     } catch (error) {
       if (process.isAlive) this.sim.scheduler.fail(error);
     } finally {
@@ -357,6 +370,7 @@ export class BrokerWorld {
     this.machine?.process.kill();
     this.machine = undefined;
     this.ends();
+    if (this.served.length > 0) this.count('compactions', this.core.compaction.stats.passes);
     if (powerLoss) this.powerLoss();
     const open = [...this.open_];
     this.open_.clear();
