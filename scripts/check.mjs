@@ -13,6 +13,7 @@ import { ROOT } from './sources.mjs';
 const bin = (file) => path.join(ROOT, 'node_modules', file);
 const TSC = bin('typescript/bin/tsc');
 const GENERATE = path.join(ROOT, 'packages/kafka-protocol/scripts/generate.ts');
+const DOCS = path.join(ROOT, 'docs/generate.ts');
 
 /** Which packages a package may import: the table of ARCHITECTURE.md. The lint rules in .oxlintrc.json hold the same walls per file. */
 const MAY_IMPORT = {
@@ -33,9 +34,8 @@ const steps = [
   { name: 'dead code (knip)', run: () => node([bin('knip/bin/knip.js'), '--no-progress', '--no-config-hints']) },
   { name: 'walls: references = dependencies', run: walls },
   { name: 'settings: none without effect', run: settings },
-  ...(fs.existsSync(GENERATE)
-    ? [{ name: 'generated code is current', run: () => node(['--conditions=hadron-source', GENERATE, '--check']) }]
-    : []),
+  { name: 'generated code is current', run: () => node(['--conditions=hadron-source', GENERATE, '--check']) },
+  { name: 'generated docs are current', run: () => node(['--conditions=hadron-source', DOCS, '--check']) },
 ];
 
 const only = process.argv[2];

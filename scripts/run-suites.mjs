@@ -13,11 +13,11 @@ const GRACE_MS = 5_000;
  * @param {number} limitSeconds
  * @returns {Promise<{ name: string, passed: number, failed: number, seconds: number }>}
  */
-export async function runSuite(name, argv, limitSeconds) {
+export async function runSuite(name, argv, limitSeconds, env = {}) {
   const started = performance.now();
   process.stdout.write(`\n── ${name}\n`);
   const [file, ...args] = argv;
-  const child = spawn(file, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(file, args, { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
   const forward = (signal) => child.kill(signal);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward);
 

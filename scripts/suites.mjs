@@ -7,6 +7,7 @@
  * @typedef {object} Suite
  * @property {string} name
  * @property {string[]} command      argv after `node --conditions=hadron-source`
+ * @property {Record<string, string>} [env]
  * @property {boolean} inNpmTest     part of `npm test`
  * @property {boolean} inCi          run by .ci/run after `npm test`
  * @property {number} limitSeconds   a suite that takes longer is stopped and counts as failed
@@ -17,7 +18,9 @@ import path from 'node:path';
 import { ROOT } from './sources.mjs';
 
 /** Clients that need nothing installed, and kcat where it is. */
-const clientsPresent = (process.env.PATH ?? '').split(path.delimiter).some((dir) => fs.existsSync(path.join(dir, 'kcat')))
+const clientsPresent = (process.env.PATH ?? '')
+  .split(path.delimiter)
+  .some((dir) => fs.existsSync(path.join(dir, 'kcat')))
   ? ['kcat', 'kafkajs']
   : ['kafkajs', 'platformatic'];
 
@@ -72,5 +75,22 @@ export const SUITES = [
     inCi: true,
     limitSeconds: 600,
     present: exists('tests/compat/main.ts'),
+  },
+  {
+    name: 'idle long polls',
+    command: ['scripts/vitest.mjs', 'tests/e2e/idle-polls'],
+    env: { HADRON_SLOW: '1' },
+    inNpmTest: false,
+    inCi: true,
+    limitSeconds: 180,
+    present: exists('tests/e2e/idle-polls.test.ts'),
+  },
+  {
+    name: 'first minutes',
+    command: ['tests/lifecycle/first-minutes.mjs'],
+    inNpmTest: false,
+    inCi: true,
+    limitSeconds: 300,
+    present: exists('tests/lifecycle/first-minutes.mjs'),
   },
 ];

@@ -116,7 +116,9 @@ export const clients: readonly CompatClient[] = [
       const classes = join(dir, 'classes');
       if (!newer(join(classes, 'Compat.class'), source)) {
         mkdirSync(classes, { recursive: true });
-        const built = await run(['javac', '-cp', jars.jars, '-d', classes, source], { timeoutMs: 120_000 });
+        const built = await run(['javac', '-encoding', 'UTF-8', '-cp', jars.jars, '-d', classes, source], {
+          timeoutMs: 120_000,
+        });
         if (built.code !== 0) return { skipped: `javac: ${lastLine(built)}` };
       }
       return { command: ['java', '-Xmx256m', '-Dfile.encoding=UTF-8', '-cp', `${classes}:${jars.jars}`, 'Compat'] };

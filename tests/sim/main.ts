@@ -53,7 +53,9 @@ async function runScenario(scenario: Scenario): Promise<void> {
   }
   const tookMs = performance.now() - startMs;
   const seen = Object.entries(sums).map(([key, n]) => `${n} ${key}`);
-  console.log(`${scenario.name}: ${(tookMs / 1000).toFixed(1)} s, ${(tookMs / count).toFixed(1)} ms a seed; ${seen.join(', ')}`);
+  console.log(
+    `${scenario.name}: ${(tookMs / 1000).toFixed(1)} s, ${(tookMs / count).toFixed(1)} ms a seed; ${seen.join(', ')}`,
+  );
 }
 
 /** A line that the next one overwrites, on a terminal only. */

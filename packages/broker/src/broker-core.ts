@@ -10,7 +10,6 @@ import {
   type Log,
   type LogId,
   Retention,
-  type Sabotage,
   Scrub,
   Shard,
   type ShardSettings,
@@ -23,7 +22,7 @@ import { Registry } from './state/registry.ts';
 import { StateLog } from './state/state-log.ts';
 import { RecordCompactor } from './streams/compactor.ts';
 import { Fetcher } from './streams/fetcher.ts';
-import { type Partition, replayProducers } from './streams/partition.ts';
+import { type BrokerSabotage, type Partition, replayProducers } from './streams/partition.ts';
 import { ProducerStates } from './streams/producer-state.ts';
 import { recordFormat } from './streams/record-format.ts';
 import { Topics } from './streams/topics.ts';
@@ -40,7 +39,7 @@ export interface BrokerOptions {
   readonly settings: BrokerSettings;
   /** Over what the settings say: tests with small files. */
   readonly shardSettings?: Partial<ShardSettings>;
-  readonly sabotage?: Sabotage;
+  readonly sabotage?: BrokerSabotage;
 }
 
 /** A wall clock that moves this much against the monotonic one has jumped; less is adjustment. */

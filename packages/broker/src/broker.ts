@@ -23,14 +23,14 @@ export class Broker {
 
   /** @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER, STORAGE_FAILED; errors of the file system */
   static async open(options: BrokerOptions): Promise<Broker> {
-    let broker: Broker | undefined;
+    // The core may fail before there is a broker to recover it.
     let early: HadronError | undefined;
-    const core = await BrokerCore.open(options, (error) => {
+    let tell = (error: HadronError): void => {
       early = error;
-      broker?.failed(error);
-    });
-    broker = new Broker(options, core);
-    // It may have failed in the moment before: somebody must recover it.
+    };
+    const core = await BrokerCore.open(options, (error) => tell(error));
+    const broker = new Broker(options, core);
+    tell = (error) => broker.failed(error);
     if (early !== undefined) broker.failed(early);
     return broker;
   }

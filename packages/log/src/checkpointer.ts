@@ -299,7 +299,7 @@ export class Checkpointer {
 
 const NO_BYTES = Buffer.alloc(0);
 
-export function segmentRows(log: Log): SegmentRow[] {
+function segmentRows(log: Log): SegmentRow[] {
   const rows: SegmentRow[] = [];
   for (const s of log.segments) {
     if (s.stableBytes === 0) continue;

@@ -41,7 +41,7 @@ export interface CommitFileHeader {
   createdMs: number;
 }
 
-export function writeCommitFileHeader(b: Uint8Array, header: CommitFileHeader): void {
+function writeCommitFileHeader(b: Uint8Array, header: CommitFileHeader): void {
   b.fill(0, 0, COMMIT_FILE_HEADER_BYTES);
   writeI32(b, 0, COMMIT_FILE_MAGIC);
   writeI16(b, 4, COMMIT_FILE_VERSION);

@@ -168,7 +168,7 @@ export interface FlushPart {
 }
 
 /** The tail bytes `[log.flushedByte, toByte)`, cut by segment. */
-export function planFlush(log: Log, toByte: number, toPosition: number): FlushPart[] {
+function planFlush(log: Log, toByte: number, toPosition: number): FlushPart[] {
   const parts: FlushPart[] = [];
   let at = log.flushedByte;
   let c = chunkAt(log, at);

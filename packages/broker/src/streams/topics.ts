@@ -10,7 +10,7 @@ import { Partition } from './partition.ts';
 import type { ProducerStates } from './producer-state.ts';
 import { recordFormat } from './record-format.ts';
 
-export const TOPIC_KIND = 'Topic';
+const TOPIC_KIND = 'Topic';
 
 /** What the registry keeps. The shard of each partition is recorded, never computed (log.md G20). */
 export interface TopicSpec {

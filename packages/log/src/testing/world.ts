@@ -1,5 +1,5 @@
 /** A folder that a test opens, kills and opens again, on the simulated disk or on the real one. */
-import { HadronError, type Logger, silentLogger, systemClock, systemRandom } from '@hadron/base';
+import { HadronError, silentLogger, systemClock, systemRandom } from '@hadron/base';
 import { Sim, type SimMachine } from '@hadron/testkit';
 import { bytesFormat } from '../format.ts';
 import type { Log } from '../log.ts';
@@ -135,17 +135,6 @@ export async function readUnits(shard: Shard, log: Log, from?: number, maxBytes?
 export function logNamed(shard: Shard, name: string): Log {
   for (const log of shard.logs.values()) if (log.name === name) return log;
   throw new Error(`no log ${name}`);
-}
-
-/** A logger that keeps what it is told. */
-export function listLogger(): Logger & { lines: string[] } {
-  const lines: string[] = [];
-  const add =
-    (level: string) =>
-    (fields: object, message: string): void => {
-      lines.push(`${level} ${message} ${JSON.stringify(fields)}`);
-    };
-  return { lines, debug: add('debug'), info: add('info'), warn: add('warn'), error: add('error') };
 }
 
 export const codeOf = (error: unknown): string => (error instanceof HadronError ? error.code : String(error));
