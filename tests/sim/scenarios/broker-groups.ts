@@ -39,7 +39,7 @@ interface Member {
   phase: 'out' | 'joined' | 'stable';
   busy: boolean;
   members: readonly { readonly memberId: string; readonly instanceId: string | null }[];
-  /** When the broker last had a request of it that it answered well. */
+  /** When it asked what was answered well last; not a commit, whose answer does not tell of a rebalance. */
   heardMs: number;
   leaving: boolean;
 }
@@ -316,7 +316,6 @@ export class GroupClients extends Client {
     const offset = known.attempts++;
     const { core } = world;
     const topicId = core.topics.get(p.topic.name)?.id ?? '';
-    const atMs = world.nowMs;
     const request = this.request(m, `OffsetCommit of ${offset} for ${p.name}`);
     if (topicId !== p.topic.id) {
       known.refused.add(offset);
@@ -334,7 +333,6 @@ export class GroupClients extends Client {
         promise(error !== undefined, () => `${request.what} has no result`);
         if (error === null) {
           known.floor = Math.max(known.floor, offset);
-          if (m !== undefined) m.heardMs = atMs;
           world.count('commits');
           return;
         }

@@ -182,7 +182,8 @@ export class Fetcher {
         if (data.bytes > 0) any = true;
         result.data = data;
       } catch (error) {
-        result.error = error instanceof HadronError ? error.code : 'STORAGE_FAILED';
+        if (p.log.removed) result.error = item.missing ?? 'TOPIC_NOT_FOUND';
+        else result.error = error instanceof HadronError ? error.code : 'STORAGE_FAILED';
         if (!(error instanceof HadronError))
           this.logger.error({ topic: p.topic, partition: p.index, err: String(error) }, 'a read failed');
       }
