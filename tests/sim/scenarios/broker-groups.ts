@@ -18,6 +18,7 @@ const INSTANCE = 'instance';
 
 /** A generation that was answered to somebody. */
 interface Generation {
+  readonly sinceMs: number;
   readonly leader: string;
   /** Instances or member ids; known when the leader was told. */
   members: string | undefined;
@@ -156,7 +157,7 @@ export class GroupClients extends Client {
             .join(' ');
     const known = this.generations.get(r.generation);
     if (known === undefined) {
-      this.generations.set(r.generation, { leader, members });
+      this.generations.set(r.generation, { sinceMs: this.world.nowMs, leader, members });
       return;
     }
     promise(
@@ -287,7 +288,9 @@ export class GroupClients extends Client {
       error === 'MEMBER_FENCED' ||
       error === 'GROUP_NOT_FOUND';
     promise(known, () => `${request.what} is answered ${error}`);
-    const silentMs = this.world.servedSince(m.heardMs);
+    // Who has joined and not synced is bound to the deadline of its generation.
+    const sinceMs = this.generations.get(m.generation)?.sinceMs ?? m.heardMs;
+    const silentMs = this.world.servedSince(m.phase === 'joined' ? Math.min(m.heardMs, sinceMs) : m.heardMs);
     const excused = m.leaving || silentMs >= m.timeoutMs - SLACK_MS;
     promise(
       excused,
