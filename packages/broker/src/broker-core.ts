@@ -182,9 +182,11 @@ export class BrokerCore {
     }
   }
 
-  /** Resolves when all that the registry says is durable, or never will be: then every answer is as good as the next. */
-  registryDurable(): Promise<void> {
-    return new Promise((resolve) => this.registry.whenDurable({ committed: resolve, failed: () => resolve() }));
+  /** Resolves when all that the registry says is durable; with false when it never will be. */
+  registryDurable(): Promise<boolean> {
+    return new Promise((resolve) =>
+      this.registry.whenDurable({ committed: () => resolve(true), failed: () => resolve(false) }),
+    );
   }
 
   /** Ends in order: answers waiting fetches, makes everything durable. */

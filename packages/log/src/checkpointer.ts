@@ -11,7 +11,7 @@
  *
  * A write that fails keeps the commit log and is tried again; a failed sync ends the shard.
  */
-import { crc32c, writeI16, writeI32, writeI64 } from '@hadron/base';
+import { crc32c, HadronError, writeI16, writeI32, writeI64 } from '@hadron/base';
 import { CheckpointWriter, type SegmentRow, type SnapshotRow } from './checkpoint-file.ts';
 import { encodeIndexBlock, encodeIndexHeader, INDEX_HEADER_BYTES, indexFileName } from './index-file.ts';
 import type { EpochStart, Log } from './log.ts';
@@ -82,7 +82,7 @@ export class Checkpointer {
       shard.stats.checkpointMs += shard.clock.monotonicMs() - startedMs;
       shard.relieve();
     } catch (error) {
-      if (shard.failed === undefined && !shard.isClosed) {
+      if (shard.failed === undefined && !shard.isEnding) {
         shard.logger.warn(
           { err: String(error) },
           'a checkpoint could not be written; the commit log is kept and it is tried again',
@@ -285,6 +285,7 @@ export class Checkpointer {
 
   private mustGoOn(): void {
     if (this.shard.failed !== undefined) throw this.shard.failed;
+    if (this.shard.isEnding) throw new HadronError('STORAGE_CLOSED', 'the server is shutting down');
   }
 
   /** Lets other work in after a few milliseconds of event loop. @throws when the shard is over */

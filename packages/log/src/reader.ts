@@ -532,6 +532,37 @@ function visibleBytes(log: Log, segment: Segment): number {
   return Math.max(0, Math.min(segment.bytes, log.visibleByte - segment.startByte));
 }
 
+/**
+ * A timestamp that some visible record has, as large as can be told without reading records (-1 for none), and the
+ * position from which a larger one may be found. Segments and indexes know it but for the last few kilobytes, which may
+ * not be visible yet, and for a first segment that was cut in the middle.
+ */
+export async function largestKnownTimestamp(shard: Shard, log: Log): Promise<{ timestamp: number; from: number }> {
+  const start = log.startPosition;
+  const visible = log.visiblePosition;
+  let timestamp = -1;
+  let from = visible;
+  for (const segment of [...log.segments]) {
+    if (segment.end <= start || segment.base >= visible) continue;
+    if (segment.maxTimestampAt >= start && segment.maxTimestampAt < visible) {
+      timestamp = Math.max(timestamp, segment.maxTimestamp);
+      continue;
+    }
+    let known = Math.max(segment.base, start);
+    if (segment.base >= start) {
+      const index = await loadIndex(shard, log, segment);
+      for (let i = index.count - 1; i >= 0; i--) {
+        if (index.positionAt(i) > visible) continue;
+        timestamp = Math.max(timestamp, index.maxTimestampAt(i));
+        known = index.positionAt(i);
+        break;
+      }
+    }
+    from = Math.min(from, known);
+  }
+  return { timestamp, from };
+}
+
 /** The segment's sparse index: from memory, its file, or a scan of the segment. */
 export async function loadIndex(shard: Shard, log: Log, segment: Segment): Promise<SparseIndex> {
   if (segment.index !== undefined) return segment.index;

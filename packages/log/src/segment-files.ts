@@ -82,7 +82,11 @@ export class SegmentFiles {
     if (known !== undefined) return known;
     if (this.closed) closedError();
     const create = !segment.exists;
-    const file = await openFile(this.fs, path, create ? 'create' : 'write');
+    const file = await openFile(this.fs, path, create ? 'create' : 'write').catch((error: unknown) => {
+      // A disk that went read-only still serves reads (log.md G16).
+      if (create || (error as FsError).code !== 'EROFS') throw error;
+      return openFile(this.fs, path, 'read');
+    });
     const raced = this.touch(path);
     if (raced !== undefined || this.closed) {
       file.closeSync();
@@ -103,10 +107,17 @@ export class SegmentFiles {
   done(opened: Opened): void {
     opened.users--;
     assert(opened.users >= 0, 'a segment file is let go twice');
-    if (this.closed && opened.users === 0) opened.file.closeSync();
+    if (opened.users > 0) return;
+    if (this.closed) opened.file.closeSync();
+    else if (this.orphans.length > 0) {
+      const at = this.orphans.indexOf(opened);
+      if (at < 0) return;
+      this.orphans.splice(at, 1);
+      opened.file.closeSync();
+    }
   }
 
-  /** Closes the file of a segment that is going away. In use, it is closed by nobody: the reader's descriptor stays valid until then. */
+  /** Closes the file of a segment that is going away; in use, when the last reader lets go. */
   forget(log: Log, segment: Segment): void {
     const path = this.path(log, segment);
     const o = this.open.get(path);

@@ -200,7 +200,7 @@ export const OPERATIONS: readonly Operation[] = [
           await shard.checkpoint();
           world.count('checkpoints');
         } catch (error) {
-          if (shard.failed === undefined && !shard.isClosed && !world.faulty) throw error;
+          if (shard.failed === undefined && !shard.isEnding && !world.faulty) throw error;
         }
       });
     },

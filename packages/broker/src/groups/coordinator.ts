@@ -157,7 +157,7 @@ export class GroupCoordinator<Token> {
     return new Turn<Token>(0, 0).answer(to, fetch(this.#store, request, this.#topicIdOf));
   }
 
-  /** Call it in the append set that deletes the topic. Its name spares a search through all offsets. */
+  /** Call it when a topic is deleted. Offsets carry the topic's id, so those that a crash leaves are never given out. The name spares a search through all offsets. */
   topicDeleted({ name, topicId }: { readonly name?: string; readonly topicId: string }): Outcome<Token> {
     const turn = new Turn<Token>(0, 0);
     forgetTopic(turn, this.#store, topicId, name);

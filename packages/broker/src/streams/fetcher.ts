@@ -25,6 +25,8 @@ export interface FetchLimits {
   readonly maxWaitMs: number;
   readonly minBytes: number;
   readonly maxBytes: number;
+  /** Asked once, when the answer is begun: takes what may be read of so many bytes from a budget. */
+  readonly grant?: (bytes: number) => number;
 }
 
 export interface FetchedPartition {
@@ -136,7 +138,7 @@ export class Fetcher {
 
   private answer(items: readonly FetchItem[], limits: FetchLimits, done: (results: FetchedPartition[]) => void): void {
     const results: FetchedPartition[] = [];
-    let left = limits.maxBytes;
+    let left = limits.grant === undefined ? limits.maxBytes : limits.grant(limits.maxBytes);
     let any = false;
     for (let i = 0; i < items.length; i++) {
       const item = items[i] as FetchItem;

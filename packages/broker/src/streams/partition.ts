@@ -30,6 +30,7 @@ import {
   deleteRecordsBefore,
   type Durability,
   findByTime,
+  largestKnownTimestamp,
   type Log,
   type Sabotage,
   type Shard,
@@ -268,28 +269,16 @@ export class Partition {
 
   /** The first record that carries the largest timestamp (R19 −3). */
   async offsetOfMaxTimestamp(): Promise<OffsetAt> {
-    for (;;) {
-      let largest = -1;
-      for (const s of this.log.segments)
-        if (s.end > this.log.startPosition) largest = Math.max(largest, s.maxTimestamp);
-      if (largest < 0) return NO_OFFSET;
-      const found = await this.offsetForTime(largest);
-      if (found.offset >= 0) return found;
-      // The record that holds it lies below the log start, or is not visible yet: look for the largest that remains.
-      return this.largestVisible();
-    }
-  }
-
-  private async largestVisible(): Promise<OffsetAt> {
+    const known = await largestKnownTimestamp(this.shard, this.log);
     let best = NO_OFFSET;
-    let from = this.log.startPosition;
-    for (;;) {
-      // Each step finds a record with a larger timestamp than the best, or ends.
-      const next = await this.offsetForTimeFrom(best.timestamp + 1, from);
-      if (next.offset < 0) return best;
+    // Each step finds a record with a larger timestamp than the best, or ends.
+    for (let from = known.from; ; from = best.offset + 1) {
+      const next = await this.offsetForTimeFrom(Math.max(best.timestamp, known.timestamp) + 1, from);
+      if (next.offset < 0) break;
       best = next;
-      from = next.offset + 1;
     }
+    if (best.offset >= 0) return best;
+    return known.timestamp < 0 ? NO_OFFSET : this.offsetForTime(known.timestamp);
   }
 
   private async offsetForTimeFrom(timestamp: number, from: number): Promise<OffsetAt> {

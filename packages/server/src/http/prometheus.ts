@@ -1,6 +1,7 @@
 /**
- * The `/metrics` page. prom-client writes the text format and brings the numbers of the process itself (CPU, memory, event
- * loop, garbage collection); it is loaded when somebody looks for the first time, because most laptops never do.
+ * The `/metrics` page. prom-client writes the text format; it is loaded when somebody looks for the first time, because most
+ * laptops never do. Its default metrics stay out: they watch the event loop for good, and the numbers of the process that
+ * matter are among ours.
  */
 import type { HistogramSample, Metric, MetricsRegistry, Sample } from '@hadron/base';
 import type { Metric as PromMetric, Registry } from 'prom-client';
@@ -16,9 +17,7 @@ export function prometheusPage(metrics: MetricsRegistry): () => Promise<Page> {
   const known = new Set<string>();
   return async () => {
     loaded ??= import('prom-client').then(({ default: prom }) => {
-      const registry = new prom.Registry();
-      prom.collectDefaultMetrics({ register: registry });
-      return registry;
+      return new prom.Registry();
     });
     const registry = await loaded;
     for (const metric of metrics) {

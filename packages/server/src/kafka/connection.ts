@@ -2,8 +2,8 @@
  * One client connection: frames in, answers out in the order of the requests (kafka.md R4).
  *
  * Work may end in any order; an answer that is ready waits for those before it. Answers of one tick leave in one
- * `writev`. Reading stops while the client does not take its answers, while too many requests are under way, or while
- * the door has no memory or the disk is behind; what was received stays where it is.
+ * `writev`. Reading stops while the client does not take its answers, while too many requests are under way, while the
+ * door has no memory, or, of a producer, while the disk is behind; what was received stays where it is.
  */
 import type { Socket } from 'node:net';
 import {

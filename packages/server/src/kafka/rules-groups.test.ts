@@ -558,3 +558,16 @@ describe('R12 what is durable', () => {
     }
   });
 });
+
+test('R12 an offset for a topic that does not exist yet is refused, also when the topic comes before the answer', async () => {
+  const server = await SimServer.start();
+  await createTopic(server, 't');
+  const client = server.connect();
+  const other = server.connect();
+  // The commit for `t` keeps the groups log busy; `u` is created while the second commit waits for its answer.
+  const first = client.call('OffsetCommit', 8, commitFields({ groupId: 'g' }, 't', 3));
+  const second = client.call('OffsetCommit', 8, commitFields({ groupId: 'g' }, 'u', 5));
+  const made = other.call('Metadata', 8, { topics: [{ name: 'u' }], allowAutoTopicCreation: true } as never);
+  const [, answer] = await server.run(Promise.all([first, second, made]));
+  expect(answer.topics[0]?.partitions[0]?.errorCode).toBe(K.UNKNOWN_TOPIC_OR_PARTITION);
+});

@@ -71,17 +71,24 @@ function begin(door: KafkaDoor, request: KafkaRequest, m: FetchRequest): void {
       });
     }
   }
+  let granted = 0;
   const limits = {
     maxWaitMs: m.maxWaitMs,
     minBytes: m.minBytes,
-    maxBytes: Math.max(0, Math.min(m.maxBytes, door.limits.fetchBytesMax, door.answerBytesLeft)),
+    maxBytes: Math.max(0, Math.min(m.maxBytes, door.limits.fetchBytesMax)),
+    // Taken before anything is read, so that many cold fetches at a time do not all see the same budget.
+    grant(bytes: number): number {
+      granted = Math.min(bytes, door.answerBytesLeft);
+      door.answerBytes += granted;
+      return granted;
+    },
   };
   const committed = m.isolationLevel === READ_COMMITTED;
   const { connection } = request;
   const handle = core.fetcher.fetch(items, limits, (results) => {
     let bytes = 0;
     for (const r of results) bytes += r.data?.bytes ?? 0;
-    door.answerBytes += bytes;
+    door.answerBytes += bytes - granted;
     let i = 0;
     const responses: FetchResponseTopic[] = [];
     for (const t of m.topics) {

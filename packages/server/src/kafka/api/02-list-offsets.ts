@@ -70,7 +70,14 @@ export function listOffsets(door: KafkaDoor, request: KafkaRequest, reader: Read
   }
   const answer = (): void => request.reply((w) => encodeListOffsetsResponse(w, response, version));
   // What is told of topics must be durable, that one is gone too (log.md G5).
-  if (!door.core.registry.isDurable) pending.push(door.core.registryDurable());
+  if (!door.core.registry.isDurable) {
+    pending.push(
+      door.core.registryDurable().then((durable) => {
+        if (durable) return;
+        for (const t of response.topics) for (const p of t.partitions) p.errorCode = KafkaError.KAFKA_STORAGE_ERROR;
+      }),
+    );
+  }
   if (pending.length === 0) answer();
   else void Promise.all(pending).then(answer);
 }

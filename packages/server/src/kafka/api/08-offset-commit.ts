@@ -36,6 +36,8 @@ export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Rea
       },
     ];
   });
+  // Judged once, now: what the coordinator was not asked about is never answered as if it had been stored.
+  const exists = new Set(known.flatMap((t) => t.partitions.map((p) => `${t.name}/${p.partition}`)));
   const answer = (code: (topic: string, partition: number) => number): void => {
     const response: OffsetCommitResponse = {
       throttleTimeMs: 0,
@@ -43,10 +45,9 @@ export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Rea
         name: t.name,
         partitions: t.partitions.map((p) => ({
           partitionIndex: p.partitionIndex,
-          errorCode:
-            topics.get(t.name)?.partitions[p.partitionIndex] === undefined
-              ? KafkaError.UNKNOWN_TOPIC_OR_PARTITION
-              : code(t.name, p.partitionIndex),
+          errorCode: exists.has(`${t.name}/${p.partitionIndex}`)
+            ? code(t.name, p.partitionIndex)
+            : KafkaError.UNKNOWN_TOPIC_OR_PARTITION,
         })),
       })),
     };
@@ -67,7 +68,11 @@ export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Rea
             codes.set(`${t.name}/${p.partition}`, code);
           }
         }
-        answer((topic, partition) => codes.get(`${topic}/${partition}`) ?? 0);
+        const send = (): void =>
+          answer((topic, partition) => codes.get(`${topic}/${partition}`) ?? KafkaError.UNKNOWN_SERVER_ERROR);
+        // That a topic does not exist may be news that is not durable yet (log.md G5).
+        if (door.core.registry.isDurable) send();
+        else void door.core.registryDurable().then(send);
       },
       (code) => answer(() => code),
     ),

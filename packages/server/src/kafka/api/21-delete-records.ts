@@ -25,6 +25,7 @@ export function deleteRecords(door: KafkaDoor, request: KafkaRequest, reader: Re
       const partition = core.topics.get(t.name)?.partitions[p.partitionIndex];
       if (partition === undefined) {
         out.errorCode = KafkaError.UNKNOWN_TOPIC_OR_PARTITION;
+        lsn = core.shard.stagedLsn; // its deletion may not be durable yet (log.md G5)
         return out;
       }
       try {

@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { prometheusPage } from './http/prometheus.ts';
+import { SimServer } from './kafka/testing/sim-server.ts';
+import { serverMetrics } from './metrics.ts';
+
+test('/metrics of a whole server can be scraped again and again', async () => {
+  const server = await SimServer.start();
+  const page = prometheusPage(serverMetrics(server.broker, server.door));
+  for (let scrape = 0; scrape < 3; scrape++) {
+    const { body } = await page();
+    for (const name of ['hadron_log_syncs_total', 'process_cpu_seconds_total', 'process_resident_memory_bytes']) {
+      expect(body.split('\n').filter((line) => line.startsWith(`# TYPE ${name} `))).toHaveLength(1);
+    }
+  }
+});
