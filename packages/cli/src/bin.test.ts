@@ -164,3 +164,13 @@ describe('a server', () => {
     expect(refused.err()).toMatch(/^hadron: UNKNOWN_TOPIC_OR_PARTITION: there is no topic nowhere/);
   });
 });
+
+test('the built command reads a YAML file', async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hadron-bin-'));
+  folders.push(folder);
+  const file = path.join(folder, 'hadron.yaml');
+  fs.writeFileSync(file, 'kafka-port: 9999\n');
+  const run = hadron(['config', '--changed', '--config', file]);
+  expect(await run.exit).toBe(0);
+  expect(run.out()).toContain(`${file}:1`);
+});

@@ -24,7 +24,7 @@ afterEach(() => {
 async function holder(gate?: string): Promise<{ child: ChildProcess; said: string }> {
   const source = fileURLToPath(new URL('./folder.ts', import.meta.url));
   const script = `
-    import { existsSync } from 'node:fs';
+    import { existsSync, existsSync } from 'node:fs';
     import { openFolder } from ${JSON.stringify(source)};
     const gate = ${JSON.stringify(gate ?? '')};
     if (gate !== '') { console.log('ready'); while (!existsSync(gate)); }
@@ -160,6 +160,10 @@ describe('a folder that cannot be used', () => {
     fs.writeFileSync(dir, '');
     await expect(openFolder(dir)).rejects.toThrow(/^DATA_FOLDER_UNUSABLE: .*EEXIST.*--data DIR/);
     await expect(openFolder(join(dir, 'below'))).rejects.toThrow(/^DATA_FOLDER_UNUSABLE: .*ENOTDIR/);
+    // Node's recursive mkdir never returns there.
+    if (existsSync('/proc/self')) {
+      await expect(openFolder('/proc/hadron')).rejects.toThrow(/^DATA_FOLDER_UNUSABLE: .*ENOENT/);
+    }
   });
 
   it.skipIf(process.getuid?.() === 0)('is not writable', async () => {

@@ -120,9 +120,12 @@ function makeManifest(path: string, random: Random, logger: Logger | undefined):
 
 /** Makes the directory, durable with every parent that had to be made, and checks that files can be made in it. */
 function makeWritable(path: string): void {
-  const first = fs.mkdirSync(path, { recursive: true });
-  if (first !== undefined) {
-    for (let made = path; made.length >= first.length; made = resolve(made, '..')) syncDirectory(resolve(made, '..'));
+  // One by one: where mkdir answers ENOENT under a parent that exists (/proc), Node's recursive mkdir never returns.
+  const missing: string[] = [];
+  for (let at = path; !fs.existsSync(at); at = resolve(at, '..')) missing.push(at);
+  for (const directory of missing.reverse()) {
+    fs.mkdirSync(directory);
+    syncDirectory(resolve(directory, '..'));
   }
   fs.accessSync(path, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
 }

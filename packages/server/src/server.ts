@@ -53,15 +53,19 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     });
     closers.push(() => broker.close());
     const { recovered } = broker.core.shard;
-    logger.info(
-      {
-        ms: Math.round(recovered.ms),
-        cases: recovered.cases,
-        frames: recovered.frames,
-        replayedBytes: recovered.replayedBytes,
-      },
-      recovered.clean ? 'opened the data folder' : 'recovered the data folder after an unclean stop',
-    );
+    const found = {
+      ms: Math.round(recovered.ms),
+      cases: recovered.cases,
+      frames: recovered.frames,
+      replayedBytes: recovered.replayedBytes,
+    };
+    if (recovered.clean) logger.info(found, 'opened the data folder');
+    else if (recovered.cases.some((c) => c.startsWith('torn'))) {
+      logger.warn(
+        found,
+        'recovered after an unclean stop; the end of the commit log was incomplete and was cut: nothing shows that it had been acknowledged',
+      );
+    } else logger.info(found, 'recovered the data folder after an unclean stop');
     const door = new KafkaDoor({
       broker,
       clock: systemClock,

@@ -237,7 +237,7 @@ export async function verify(io: Io, options: LogOptions): Promise<void> {
   if (damaged > 0) {
     throw new HadronError('DATA_DAMAGED', `${places(damaged)} in ${options.data}; restore those files from a copy`);
   }
-  if (options.output !== 'json') say(io, `${bytes} bytes read, nothing acknowledged is damaged.`);
+  if (options.output !== 'json') say(io, `${bytes} bytes read, nothing that is known to be acknowledged is damaged.`);
 }
 
 const places = (n: number): string => (n === 1 ? '1 place is damaged' : `${n} places are damaged`);

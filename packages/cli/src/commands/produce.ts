@@ -42,7 +42,17 @@ export async function produce(
   const size = options.file === undefined ? undefined : fileSize(options.file);
   const lines: Iterable<string> | AsyncIterable<string> =
     values.length > 0 ? values : linesOf(options.file === undefined ? io.stdin : fs.createReadStream(options.file));
-  const { Producer, stringSerializers } = await import('@platformatic/kafka');
+  const { Admin, Producer, stringSerializers } = await import('@platformatic/kafka');
+  // Asked first: it tells in seconds that no server answers, where an idempotent producer tries for ever.
+  await withClient(new Admin(clientSettings(options.bootstrap)), options.bootstrap, async (admin) => {
+    const { topics } = await admin.metadata({ topics: [topic], autocreateTopics: true });
+    const count = topics.get(topic)?.partitionsCount ?? 0;
+    if (options.partition === undefined || (options.partition >= 0 && options.partition < count)) return;
+    throw new CommandFailure(
+      'UNKNOWN_TOPIC_OR_PARTITION',
+      `${topic} has ${count} partition${count === 1 ? '' : 's'}, numbered from 0; there is no partition ${options.partition}`,
+    );
+  });
   const client = new Producer({
     ...clientSettings(options.bootstrap),
     serializers: stringSerializers,

@@ -98,7 +98,10 @@ function upper(key: string): string {
  * @throws HadronError SETTING_INVALID when it is not such a file
  */
 export async function readFile(file: string, content: string): Promise<Said> {
-  const { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } = await import('yaml');
+  // In the bundle the package's CommonJS files come as one default export.
+  const yaml = await import('yaml');
+  const { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } =
+    (yaml as unknown as { default?: typeof yaml }).default ?? yaml;
   const lines = new LineCounter();
   // Values stay as written ("1e3", "007", "yes"): what they mean is the setting's affair, not YAML's.
   const document = parseDocument(content, { lineCounter: lines, schema: 'failsafe' });
