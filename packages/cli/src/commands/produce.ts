@@ -40,8 +40,6 @@ export async function produce(
   }
   const headers = Object.fromEntries(pairs('--header', options.header));
   const size = options.file === undefined ? undefined : fileSize(options.file);
-  const lines: Iterable<string> | AsyncIterable<string> =
-    values.length > 0 ? values : linesOf(options.file === undefined ? io.stdin : fs.createReadStream(options.file));
   const { Admin, Producer, stringSerializers } = await import('@platformatic/kafka');
   // Asked first: it tells in seconds that no server answers, where an idempotent producer tries for ever.
   await withClient(new Admin(clientSettings(options.bootstrap)), options.bootstrap, async (admin) => {
@@ -53,6 +51,8 @@ export async function produce(
       `${topic} has ${count} partition${count === 1 ? '' : 's'}, numbered from 0; there is no partition ${options.partition}`,
     );
   });
+  const lines: Iterable<string> | AsyncIterable<string> =
+    values.length > 0 ? values : linesOf(options.file === undefined ? io.stdin : fs.createReadStream(options.file));
   const client = new Producer({
     ...clientSettings(options.bootstrap),
     serializers: stringSerializers,
