@@ -121,10 +121,16 @@ function makeManifest(path: string, random: Random, logger: Logger | undefined):
 /** Makes the directory, durable with every parent that had to be made, and checks that files can be made in it. */
 function makeWritable(path: string): void {
   // One by one: where mkdir answers ENOENT under a parent that exists (/proc), Node's recursive mkdir never returns.
-  const missing: string[] = [];
-  for (let at = path; !fs.existsSync(at); at = resolve(at, '..')) missing.push(at);
+  const missing = [path];
+  for (let at = resolve(path, '..'); !fs.existsSync(at); at = resolve(at, '..')) missing.push(at);
   for (const directory of missing.reverse()) {
-    fs.mkdirSync(directory);
+    try {
+      fs.mkdirSync(directory);
+    } catch (error) {
+      // It is there already, or another start made it just now.
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST' && fs.statSync(directory).isDirectory()) continue;
+      throw error;
+    }
     syncDirectory(resolve(directory, '..'));
   }
   fs.accessSync(path, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
