@@ -85,12 +85,4 @@ export const SUITES = [
     limitSeconds: 180,
     present: exists('tests/e2e/idle-polls.test.ts'),
   },
-  {
-    name: 'first minutes',
-    command: ['tests/lifecycle/first-minutes.mjs'],
-    inNpmTest: false,
-    inCi: true,
-    limitSeconds: 300,
-    present: exists('tests/lifecycle/first-minutes.mjs'),
-  },
 ];
