@@ -102,8 +102,7 @@ const results: ClientResult[] = [];
 for (const client of chosen) {
   let result = await runClient(client);
   tell(client, result);
-  // Foreign clients have time-outs of their own that a busy machine can miss. One more chance, said aloud; kcat's static
-  // member was seen to need it (about one run in four under load, never alone), and why is not known yet.
+  // Foreign clients have time-outs of their own that a busy machine can miss. One more chance, said aloud.
   if (result.steps.some((one) => one.ok === false)) {
     say(`${client.name}: once more, because of the failure above`);
     result = await runClient(client);

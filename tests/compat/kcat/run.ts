@@ -1,4 +1,5 @@
 /** The common scenario with kcat (Debian: librdkafka 2.0.2), driven as a user would: one process per action. */
+import { createInterface } from 'node:readline';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -125,13 +126,12 @@ function member(topic: string, ...more: string[]): Member {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const state: Member = { child, assigned: undefined, rebalances: 0, seen: [] };
   child.stdout.on('data', (chunk: Buffer) => state.seen.push(...lines(chunk.toString())));
-  child.stderr.on('data', (chunk: Buffer) => {
-    for (const line of lines(chunk.toString())) {
-      if (line.includes('assigned:')) {
-        state.assigned = [...line.matchAll(/\[(\d+)\]/g)].map((match) => Number(match[1])).sort();
-        state.rebalances += 1;
-      } else if (line.includes('revoked:')) state.assigned = undefined;
-    }
+  // Whole lines: kcat's standard error is not buffered, so a line comes in pieces.
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    if (line.includes('assigned:')) {
+      state.assigned = [...line.matchAll(/\[(\d+)\]/g)].map((match) => Number(match[1])).sort();
+      state.rebalances += 1;
+    } else if (line.includes('revoked:')) state.assigned = undefined;
   });
   return state;
 }
