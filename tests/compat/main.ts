@@ -100,14 +100,8 @@ const [host, port] = [bootstrap.slice(0, bootstrap.lastIndexOf(':')), Number(boo
 const runId = `compat-${Date.now().toString(36)}`;
 const results: ClientResult[] = [];
 for (const client of chosen) {
-  let result = await runClient(client);
+  const result = await runClient(client);
   tell(client, result);
-  // Foreign clients have time-outs of their own that a busy machine can miss. One more chance, said aloud.
-  if (result.steps.some((one) => one.ok === false)) {
-    say(`${client.name}: once more, because of the failure above`);
-    result = await runClient(client);
-    tell(client, result);
-  }
   results.push(result);
 }
 
