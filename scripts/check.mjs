@@ -20,9 +20,12 @@ const MAY_IMPORT = {
   base: [],
   log: ['base'],
   'kafka-protocol': ['base'],
-  broker: ['base', 'log', 'kafka-protocol'],
-  server: ['base', 'log', 'kafka-protocol', 'broker'],
-  cli: ['base', 'log', 'kafka-protocol', 'broker', 'server'],
+  cesql: ['base'],
+  contracts: ['base', 'cesql'],
+  broker: ['base', 'log', 'kafka-protocol', 'contracts'],
+  server: ['base', 'log', 'kafka-protocol', 'contracts', 'broker'],
+  client: ['base', 'log', 'kafka-protocol', 'contracts', 'broker', 'server'],
+  cli: ['base', 'log', 'kafka-protocol', 'contracts', 'broker', 'server', 'client'],
   testkit: ['base', 'log', 'kafka-protocol', 'broker', 'server'],
 };
 

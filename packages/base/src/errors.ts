@@ -73,6 +73,30 @@ export const ERRORS = {
   REBALANCE_IN_PROGRESS: e('unavailable', 'after-refresh'),
   SESSION_TIMEOUT_INVALID: e('invalid', 'no'),
   OFFSET_METADATA_TOO_LARGE: e('limit', 'no'),
+  // events and delivery
+  EVENT_INVALID: e('invalid', 'no'), // not a CloudEvent, or one with a wrong attribute; `field` names it
+  EVENT_TOO_LARGE: e('limit', 'no'),
+  MEDIA_TYPE_UNSUPPORTED: e('invalid', 'no'),
+  CROSS_SHARD: e('invalid', 'no'), // must be atomic, but the partitions lie on several shards
+  FILTER_INVALID: e('invalid', 'no'),
+  GROUP_SETTINGS_DIFFER: e('conflict', 'no'), // the group exists with other settings (delivery.md D5)
+  TOKEN_INVALID: e('invalid', 'no'), // not a delivery token of this group
+  STALE_DELIVERY: e('fenced', 'no'), // given to somebody else meanwhile (D16)
+  ALREADY_SETTLED: e('conflict', 'no'),
+  LIMIT_EXCEEDED: e('limit', 'after-backoff'), // sessions, groups or bytes beyond a setting
+  // resources
+  RESOURCE_NOT_FOUND: e('not-found', 'no'),
+  RESOURCE_INVALID: e('invalid', 'no'),
+  RESOURCE_CONFLICT: e('conflict', 'after-refresh'), // another resourceVersion than the one in the file
+  RESOURCE_IN_USE: e('conflict', 'no'),
+  PERMISSION_DENIED: e('invalid', 'no'),
+  // clients and networks
+  CONNECTION_FAILED: e('unavailable', 'after-backoff', 'unknown'),
+  TIMED_OUT: e('unavailable', 'after-backoff', 'unknown'),
+  CLIENT_CLOSED: e('closed', 'no'),
+  HANDLER_TERMINAL: e('invalid', 'no'), // a handler said: never again
+  NOT_IMPLEMENTED: e('invalid', 'no'),
+  INTERNAL: e('internal', 'after-backoff', 'unknown'), // a bug; the log has more
   // requests and settings
   REQUEST_INVALID: e('invalid', 'no'),
   SETTING_UNKNOWN: e('invalid', 'no'),
@@ -86,10 +110,13 @@ export type ErrorCode = keyof typeof ERRORS;
 export class HadronError extends Error {
   override readonly name = 'HadronError';
   readonly code: ErrorCode;
+  /** Where in the input the trouble is, for example `spec.partitions` or `ce-time`. */
+  readonly field: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; field?: string | undefined }) {
     super(`${code}: ${message}`, options);
     this.code = code;
+    this.field = options?.field;
   }
 
   get kind(): ErrorKind {
