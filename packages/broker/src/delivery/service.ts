@@ -52,7 +52,7 @@ export interface AnswerItem {
 export interface DeliverySession {
   readonly id: string;
   readonly settings: GroupSettings;
-  /** Deliveries that may come beyond those already allowed. */
+  /** Deliveries that may come beyond those already allowed. Negative takes back what has not been used. */
   credit(count: number): void;
   /** `done` is called when all verdicts are durable, with a result per item in order. */
   answer(items: readonly AnswerItem[], done: (results: readonly AnswerResult[]) => void): void;
@@ -69,6 +69,8 @@ export interface OpenRequest {
   readonly group: string;
   readonly settings: GroupRequest;
   readonly credit: number;
+  /** Only this partition's events: a connection of the original's door is to one partition. Undefined: all. */
+  readonly partition?: number;
   /** Who this is, for people: an address. */
   readonly peer?: string;
   /** Where nothing says otherwise: original door = `partition` ordering, `latest`, redelivery without end. */
