@@ -112,11 +112,18 @@ export class HadronError extends Error {
   readonly code: ErrorCode;
   /** Where in the input the trouble is, for example `spec.partitions` or `ce-time`. */
   readonly field: string | undefined;
+  readonly #effect: ErrorEffect | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; field?: string | undefined }) {
+  /** @param options `effect` where this failure knows better than the table: a connection that was never made did nothing */
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown; field?: string | undefined; effect?: ErrorEffect | undefined },
+  ) {
     super(`${code}: ${message}`, options);
     this.code = code;
     this.field = options?.field;
+    this.#effect = options?.effect;
   }
 
   get kind(): ErrorKind {
@@ -128,6 +135,16 @@ export class HadronError extends Error {
   }
 
   get effect(): ErrorEffect {
-    return ERRORS[this.code].effect;
+    return this.#effect ?? ERRORS[this.code].effect;
+  }
+
+  /** Whether trying again can help, as it is or after a look at fresh state. */
+  get retryable(): boolean {
+    return this.retry !== 'no';
+  }
+
+  /** `no`: nothing was stored or changed. `unknown`: it may have been, for example because the answer was lost. */
+  get happened(): 'no' | 'unknown' {
+    return this.effect === 'none' ? 'no' : 'unknown';
   }
 }
