@@ -17,6 +17,7 @@ import {
 import type { BrokerSettings } from './config/index.ts';
 import type { GroupsConfig } from './groups/index.ts';
 import { GroupsShell } from './groups-shell.ts';
+import { ShardEventLog } from './ports/shard-event-log.ts';
 import { ProducerIds } from './producer-ids.ts';
 import { Registry } from './state/registry.ts';
 import { StateLog } from './state/state-log.ts';
@@ -46,6 +47,7 @@ export interface BrokerOptions {
 const WALL_JUMP_MS = 5_000;
 const REGISTRY_LOG = '__registry';
 const GROUPS_LOG = '__groups';
+const DELIVERIES_LOG = '__deliveries';
 
 export class BrokerCore {
   readonly shard: Shard;
@@ -54,6 +56,8 @@ export class BrokerCore {
   readonly groups: GroupsShell;
   readonly producerIds: ProducerIds;
   readonly fetcher: Fetcher;
+  /** What the services above the log see of it. */
+  readonly eventLog: ShardEventLog;
   readonly retention: Retention;
   readonly compaction: Compaction;
   private readonly scrub: Scrub;
@@ -67,6 +71,7 @@ export class BrokerCore {
     shard: Shard,
     registry: StateLog,
     groups: StateLog,
+    deliveries: StateLog,
     partitions: Map<LogId, Partition>,
   ) {
     this.options = options;
@@ -77,6 +82,7 @@ export class BrokerCore {
     this.topics = new Topics(shard, this.registry, options.random, options.settings);
     this.producerIds = new ProducerIds(this.registry);
     this.fetcher = new Fetcher(shard, options.logger);
+    this.eventLog = new ShardEventLog([{ shard, topics: this.topics, states: { deliveries } }]);
     this.groups = new GroupsShell(groups, {
       clock: options.clock,
       random: options.random,
@@ -158,12 +164,13 @@ export class BrokerCore {
       ...(options.sabotage === undefined ? {} : { sabotage: options.sabotage }),
     });
     try {
-      const [registryLog, groupsLog] = stateLogs(shard);
+      const [registryLog, groupsLog, deliveriesLog] = stateLogs(shard);
       const core = new BrokerCore(
         options,
         shard,
         new StateLog(shard, registryLog),
         new StateLog(shard, groupsLog),
+        new StateLog(shard, deliveriesLog),
         partitions,
       );
       await core.registryLog.recover(core.registry);
@@ -244,24 +251,25 @@ export class BrokerCore {
 /** The engine says "no limit" with -1. */
 const orMinusOne = (limit: number): number => (Number.isFinite(limit) ? limit : -1);
 
-/** The logs that hold the broker's own state; made at the first start. */
-function stateLogs(shard: Shard): [Log, Log] {
-  let registry: Log | undefined;
-  let groups: Log | undefined;
-  for (const log of shard.logs.values()) {
-    if (log.name === REGISTRY_LOG) registry = log;
-    else if (log.name === GROUPS_LOG) groups = log;
+/** The logs that hold the broker's own state. Those that are missing are made: all in a new folder, some in an older one. */
+function stateLogs(shard: Shard): [Log, Log, Log] {
+  const known = new Map([...shard.logs.values()].map((log) => [log.name, log]));
+  const made: Log[] = [];
+  const logOf = (name: string): Log => {
+    const log = known.get(name);
+    if (log !== undefined) return log;
+    const fresh = shard.newLog({ name, format: recordFormat });
+    made.push(fresh);
+    return fresh;
+  };
+  const logs: [Log, Log, Log] = [logOf(REGISTRY_LOG), logOf(GROUPS_LOG), logOf(DELIVERIES_LOG)];
+  if (made.length > 0) {
+    shard.appendSet(
+      made.map((log) => ({ kind: 'create', log })),
+      { control: true },
+    );
   }
-  if (registry !== undefined && groups !== undefined) return [registry, groups];
-  const made: [Log, Log] = [
-    shard.newLog({ name: REGISTRY_LOG, format: recordFormat }),
-    shard.newLog({ name: GROUPS_LOG, format: recordFormat }),
-  ];
-  shard.appendSet(
-    made.map((log) => ({ kind: 'create', log })),
-    { control: true },
-  );
-  return made;
+  return logs;
 }
 
 function shardSettings(settings: BrokerSettings): Partial<ShardSettings> {

@@ -229,7 +229,7 @@ export class Log {
   /** @internal an `os` log took part in a set that must be synced: nothing is shown before that LSN is */ strictLsn = 0;
   /** @internal the next append begins a segment */ rollNext = false;
 
-  /** Called when `visiblePosition` moved or the log was removed; set while somebody waits. */
+  /** Called when `visiblePosition` or `startPosition` moved or the log was removed; set while somebody waits. */
   onAdvance: ((log: Log) => void) | undefined;
 
   constructor(

@@ -1084,19 +1084,20 @@ export class Shard {
 
   private readonly flushForRoom = (log: Log): void => this.flushSoon(log);
 
+  /** After every commit: memory within its budget, a checkpoint when one is due, and whoever waits for either goes on. */
   private keepHouse(): void {
     this.tail.shrink(this.flushForRoom);
     const outstanding = this.commit.outstandingBytes + this.directOutstandingBytes;
     if (outstanding >= this.settings.checkpointAtBytes && !this.closing) this.checkpointer.start();
-    this.relieve();
-  }
-
-  /** @internal called when a checkpoint or flush has made room */
-  relieve(): void {
     if (this.reliefWaits.length === 0 || (this.congested && this.failure === undefined)) return;
     const waits = this.reliefWaits;
     this.reliefWaits = [];
     for (const fn of waits) fn();
+  }
+
+  /** @internal A checkpoint or flush has ended. While all callers wait no commit comes by, so that it must look after them. */
+  relieve(): void {
+    if (this.reliefWaits.length > 0) this.keepHouse();
   }
 
   // --------------------------------------------------------------------------------------------------------- segments
@@ -1149,6 +1150,7 @@ export class Shard {
       log.flushing = false;
       this.schedule();
     }
+    this.relieve();
   }
 
   /** @internal Syncs the segments of a log that have unsynced bytes; then they are stable. @throws FsError */
@@ -1210,6 +1212,7 @@ export class Shard {
     const last = log.segments.at(-1);
     if (last !== undefined && last.bytes > 0 && log.startPosition === log.nextPosition) log.rollNext = true;
     while (log.epochs.length > 1 && (log.epochs[1] as EpochStart).start <= log.startPosition) log.epochs.shift();
+    log.onAdvance?.(log);
     this.dropTrimmed(log);
   }
 

@@ -7,6 +7,7 @@
  * Offsets are record offsets; ranges are half-open.
  */
 import type { HadronError } from '@hadron/base';
+import type { Durability } from '@hadron/log';
 import type { StateRecord } from '../state/state-log.ts';
 
 /** One partition of a stream. The object lives as long as the partition; `removed` says that it is gone. */
@@ -23,6 +24,8 @@ export interface EventPartition {
   /** Behind everything that was appended, durable or not. */
   readonly nextOffset: number;
   readonly epoch: number;
+  /** `os`: an answer about its records leaves when they are written (log.md G6). */
+  readonly durability: Durability;
   readonly removed: boolean;
 }
 
@@ -70,27 +73,41 @@ export interface DurableWaiter {
   failed(error: HadronError): void;
 }
 
+/** A stream was created, grown or configured (put), or is gone. */
+export interface StreamChange {
+  readonly type: 'put' | 'delete';
+  readonly stream: EventStream;
+}
+
 export interface EventLog {
   stream(name: string): EventStream | undefined;
   streamById(topicId: string): EventStream | undefined;
   streams(): Iterable<EventStream>;
   /**
-   * All of it or nothing; visible together. Durable when {@link whenDurable} says so for its ticket.
-   * @throws HadronError CROSS_SHARD, RECORD_INVALID, RECORD_TOO_LARGE, PRECONDITION_FAILED (fence), TOPIC_NOT_FOUND, STORAGE_…
+   * All of it or nothing; visible together. Durable when {@link whenDurable} says so for its ticket. A batch that its
+   * producer sent before (id, epoch, sequence) is not appended again: its base offset is the first one.
+   * @throws HadronError CROSS_SHARD, RECORD_INVALID, RECORD_TOO_LARGE, SEQUENCE_…, PRODUCER_EPOCH_FENCED,
+   *   PRECONDITION_FAILED (fence), TOPIC_NOT_FOUND, STORAGE_…: nothing happened
    */
   commit(shard: number, puts: readonly Put[], options?: CommitOptions): Committed;
-  /** Calls back when everything up to `ticket` is durable: at once if it is. */
-  whenDurable(shard: number, ticket: Ticket, waiter: DurableWaiter): void;
+  /**
+   * Calls back when everything up to `ticket` is durable: at once, within this call, if it is.
+   * @param durability `os` where only records of `os` partitions were put: then written is enough. Default `fsync`
+   */
+  whenDurable(shard: number, ticket: Ticket, waiter: DurableWaiter, durability?: Durability): void;
   /**
    * Batches from the one that holds `offset` on, at most about `maxBytes` but at least one if there is any below
-   * `visibleOffset`. Synchronous when the bytes are in memory.
-   * @throws HadronError (or rejects) OFFSET_OUT_OF_RANGE, DATA_DAMAGED, STORAGE_FAILED, TOPIC_NOT_FOUND
+   * `visibleOffset`; nothing at `visibleOffset`. Synchronous when the bytes are in memory. What is read may begin before
+   * `offset` and hold control batches and holes: {@link forEachRecord} passes them.
+   * @throws HadronError (or rejects) OFFSET_OUT_OF_RANGE, CORRUPT_DATA (see {@link undamagedFrom}), STORAGE_FAILED, TOPIC_NOT_FOUND
    */
   read(partition: EventPartition, offset: number, maxBytes: number): ReadBatches | Promise<ReadBatches>;
+  /** The first offset at or behind `offset` that is not known to be damaged: where to go on after CORRUPT_DATA. */
+  undamagedFrom(partition: EventPartition, offset: number): number;
   /** The first visible offset whose timestamp is at least `timeMs`; `visibleOffset` if there is none. */
   offsetForTime(partition: EventPartition, timeMs: number): Promise<number>;
   /** Calls `fn` (coalesced per commit) when `visibleOffset` or `startOffset` moved or the partition went. @returns end it */
   watch(partition: EventPartition, fn: () => void): () => void;
   /** Streams created, grown, configured, deleted. @returns end it */
-  watchStreams(fn: (change: { readonly type: 'put' | 'delete'; readonly stream: EventStream }) => void): () => void;
+  watchStreams(fn: (change: StreamChange) => void): () => void;
 }

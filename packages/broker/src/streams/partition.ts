@@ -89,7 +89,7 @@ const PROBLEM_CODE: Partial<Record<number, ErrorCode>> = {
 };
 
 export interface AdvanceListener {
-  /** `bytes` more can be read; -1: the partition is gone. */
+  /** `bytes` more can be read (0: only the log start moved); -1: the partition is gone. */
   advanced(bytes: number): void;
 }
 
@@ -105,7 +105,7 @@ export class Partition {
   private readonly shard: Shard;
   private producers: ProducerStates | undefined;
   private readonly validate: { -readonly [K in keyof ValidateOptions]: ValidateOptions[K] } = {};
-  /** Fetches that wait for this partition (fetcher.ts); undefined while there are none, so that idle ones cost nothing. */
+  /** Who waits for this partition: fetches, groups, tails. Undefined while nobody does, so that idle ones cost nothing. */
   private waiters: Set<AdvanceListener> | undefined;
   private seenByte = 0;
 
@@ -156,6 +156,19 @@ export class Partition {
    * answer waits for `out.lsn`.
    */
   produce(b: Buffer, at: number, end: number, zstdAllowed: boolean, nowMs: number, out: ProduceOutcome): void {
+    if (!this.judge(b, at, end, zstdAllowed, nowMs, out)) return;
+    const log = this.log;
+    const baseOffset = log.nextPosition;
+    out.lsn = this.shard.append(log, b, at, end - at, batchLastOffsetDelta(b, at) + 1, batchMaxTimestamp(b, at));
+    out.baseOffset = baseOffset;
+    this.appended(b, at, baseOffset, nowMs);
+  }
+
+  /**
+   * Whether the record set `b[at, end)` is to be appended. If not, `out` is the answer: a refusal, or where the duplicate
+   * lies. Whoever appends it in a set tells {@link appended} afterwards.
+   */
+  judge(b: Buffer, at: number, end: number, zstdAllowed: boolean, nowMs: number, out: ProduceOutcome): boolean {
     const log = this.log;
     const { settings, validate } = this;
     out.error = undefined;
@@ -173,49 +186,50 @@ export class Partition {
       out.error = PROBLEM_CODE[problemOf(finding)] ?? 'RECORD_INVALID';
       out.message = describeFinding(finding).message;
       out.recordIndex = recordIndexOf(finding);
-      return;
+      return false;
     }
     if ((batchAttributes(b, at) & ATTRIBUTE_TRANSACTIONAL) !== 0) {
       out.error = 'TRANSACTIONS_UNSUPPORTED';
       out.message = 'Transactions are not supported yet: produce without a transactional.id.';
-      return;
+      return false;
     }
-    const extent = batchLastOffsetDelta(b, at) + 1;
     const producerId = batchProducerId(b, at);
     if (producerId >= 0) {
+      const extent = batchLastOffsetDelta(b, at) + 1;
       const verdict = this.producers?.judge(producerId, batchProducerEpoch(b, at), batchBaseSequence(b, at), extent);
       if (verdict !== undefined && verdict.kind === 'error') {
         out.error = verdict.code;
-        return;
+        return false;
       }
       if (verdict !== undefined && verdict.kind === 'duplicate') {
         // R13.2: the first answer again; it waits for the original's sync (log.md G5).
         out.baseOffset = verdict.baseOffset;
         out.logAppendTimeMs = validate.logAppendTime === true ? verdict.timestamp : -1;
         if ((this.shard.sabotage as BrokerSabotage).acknowledgeDuplicateEarly === true) out.lsn = 0;
-        return;
+        return false;
       }
     }
     if (validate.logAppendTime === true) {
       setBatchLogAppendTime(b, at, nowMs);
       out.logAppendTimeMs = nowMs;
     }
-    const baseOffset = log.nextPosition;
-    const maxTimestamp = batchMaxTimestamp(b, at);
-    out.lsn = this.shard.append(log, b, at, end - at, extent, maxTimestamp);
-    out.baseOffset = baseOffset;
-    if (producerId >= 0) {
-      this.producers ??= new ProducerStates();
-      this.producers.appended(
-        producerId,
-        batchProducerEpoch(b, at),
-        batchBaseSequence(b, at),
-        extent,
-        baseOffset,
-        nowMs,
-        maxTimestamp,
-      );
-    }
+    return true;
+  }
+
+  /** The batch at `b[at]`, which {@link judge} let pass, was appended at `baseOffset`. */
+  appended(b: Buffer, at: number, baseOffset: number, nowMs: number): void {
+    const producerId = batchProducerId(b, at);
+    if (producerId < 0) return;
+    this.producers ??= new ProducerStates();
+    this.producers.appended(
+      producerId,
+      batchProducerEpoch(b, at),
+      batchBaseSequence(b, at),
+      batchLastOffsetDelta(b, at) + 1,
+      baseOffset,
+      nowMs,
+      batchMaxTimestamp(b, at),
+    );
   }
 
   /** Tells `listener` whenever more can be read, until {@link unwait}. */
@@ -226,7 +240,8 @@ export class Partition {
       this.log.onAdvance = (log) => {
         const bytes = log.removed ? -1 : log.visibleByte - this.seenByte;
         this.seenByte = log.visibleByte;
-        for (const w of this.waiters ?? []) w.advanced(bytes);
+        // A copy: who is told may leave, and come again for the next advance.
+        for (const w of [...(this.waiters ?? [])]) w.advanced(bytes);
       };
     }
     this.waiters.add(listener);

@@ -70,6 +70,12 @@ export interface NewTopic {
   readonly config?: Readonly<Record<string, string>>;
 }
 
+/** Created, grown or configured (put), or gone. */
+export interface TopicChange {
+  readonly type: 'put' | 'delete';
+  readonly topic: Topic;
+}
+
 export class Topics {
   private readonly shard: Shard;
   private readonly registry: Registry;
@@ -84,6 +90,7 @@ export class Topics {
   onConfigured: (() => void) | undefined;
   /** @internal told before a topic goes, so that its readers are answered */
   onRemoved: ((topic: Topic) => void) | undefined;
+  private readonly watchers = new Set<(change: TopicChange) => void>();
 
   constructor(shard: Shard, registry: Registry, random: Random, settings: BrokerSettings) {
     this.shard = shard;
@@ -201,6 +208,7 @@ export class Topics {
     this.byId.delete(topic.id);
     this.partitionCount -= topic.partitions.length;
     this.onRemoved?.(topic);
+    this.tell('delete', topic);
     return topic;
   }
 
@@ -226,10 +234,21 @@ export class Topics {
     topic.settings = settings;
     for (const p of topic.partitions) p.configure(settings);
     this.onConfigured?.();
+    this.tell('put', topic);
   }
 
   whenDurable(waiter: CommitWaiter): void {
     this.registry.whenDurable(waiter);
+  }
+
+  /** Tells of every change of a topic from now on, when it is applied. @returns a function that ends it */
+  watch(fn: (change: TopicChange) => void): () => void {
+    this.watchers.add(fn);
+    return () => void this.watchers.delete(fn);
+  }
+
+  private tell(type: TopicChange['type'], topic: Topic): void {
+    for (const fn of this.watchers) fn({ type, topic });
   }
 
   private add(topic: Topic): void {
@@ -237,5 +256,6 @@ export class Topics {
     this.byId.set(topic.id, topic);
     this.partitionCount += topic.partitions.length;
     if (this.onPartition !== undefined) for (const p of topic.partitions) this.onPartition(p);
+    this.tell('put', topic);
   }
 }
