@@ -1,6 +1,9 @@
+export { type Action, allowAll, ANONYMOUS, type Authorize, type Identity, type Target } from './authorize.ts';
 export { Broker } from './broker.ts';
 export { BrokerCore, type BrokerOptions } from './broker-core.ts';
 export * from './config/index.ts';
+export type * from './delivery/service.ts';
+export type * from './event-streams/service.ts';
 export * from './groups/index.ts';
 export type { GroupCaller } from './groups-shell.ts';
 export { Registry, type Resource, type ResourceEvent } from './state/registry.ts';
