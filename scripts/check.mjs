@@ -13,6 +13,7 @@ import { ROOT } from './sources.mjs';
 const bin = (file) => path.join(ROOT, 'node_modules', file);
 const TSC = bin('typescript/bin/tsc');
 const GENERATE = path.join(ROOT, 'packages/kafka-protocol/scripts/generate.ts');
+const GENERATE_PROTO = path.join(ROOT, 'packages/contracts/scripts/generate-proto.ts');
 const DOCS = path.join(ROOT, 'docs/generate.ts');
 
 /** Which packages a package may import: the table of ARCHITECTURE.md. The lint rules in .oxlintrc.json hold the same walls per file. */
@@ -38,6 +39,10 @@ const steps = [
   { name: 'walls: references = dependencies', run: walls },
   { name: 'settings: none without effect', run: settings },
   { name: 'generated code is current', run: () => node(['--conditions=hadron-source', GENERATE, '--check']) },
+  {
+    name: 'generated protobuf code is current',
+    run: () => node(['--conditions=hadron-source', GENERATE_PROTO, '--check']),
+  },
   { name: 'generated docs are current', run: () => node(['--conditions=hadron-source', DOCS, '--check']) },
 ];
 

@@ -13,7 +13,11 @@ export interface PublishedEvent {
 }
 
 /** One per event, in order. */
-export type PublishResult = PublishedEvent | { readonly error: { readonly code: string; readonly message: string } };
+export type PublishResult =
+  | PublishedEvent
+  | {
+      readonly error: { readonly code: string; readonly message: string; readonly field?: string | undefined };
+    };
 
 export interface PublishCall {
   readonly stream: string;

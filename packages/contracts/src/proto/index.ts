@@ -1,1 +1,2 @@
-export {};
+export * from './streams.ts';
+export { ProtoReader, ProtoWriter, tag } from './wire.ts';
