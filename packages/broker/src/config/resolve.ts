@@ -81,6 +81,10 @@ export interface TopicSettings {
   readonly compressionType: 'uncompressed' | 'zstd' | 'lz4' | 'snappy' | 'gzip' | 'producer';
   readonly indexIntervalBytes: number;
   readonly durability: 'fsync' | 'os';
+  /** 0: no deduplication. */
+  readonly dedupeWindowMs: number;
+  readonly dedupeEntries: number;
+  readonly events: 'off' | 'lenient' | 'required';
 }
 
 /**
@@ -127,6 +131,9 @@ export function resolveTopicSettings(
     compressionType: value('compression.type'),
     indexIntervalBytes: value('index.interval.bytes'),
     durability: value('hadron.durability'),
+    dedupeWindowMs: value('hadron.dedupe.window.ms'),
+    dedupeEntries: value('hadron.dedupe.entries'),
+    events: value('hadron.events'),
   };
   if (settings.minCompactionLagMs > settings.maxCompactionLagMs) {
     throw new HadronError(

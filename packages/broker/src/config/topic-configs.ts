@@ -75,11 +75,29 @@ export const TOPIC_CONFIGS = {
   'follower.replication.throttled.replicas': topic(
     list('', undefined, { doc: 'Replicas whose copying is throttled on the follower.', noEffect: ONE_DISK }),
   ),
+  'hadron.dedupe.entries': topic(
+    int(100_000, {
+      min: 1,
+      max: 20_000_000,
+      doc: 'The most events remembered by the deduplication window (hadron.dedupe.window.ms); the oldest are forgotten first. Up to 40 bytes of memory each, taken as they come.',
+    }),
+  ),
+  'hadron.dedupe.window.ms': topic(
+    long(0, {
+      min: 0,
+      doc: 'How long source and id of an event are remembered, in milliseconds: an event published again meanwhile is not stored, and is answered with its first position. Record batches are not looked up: their producers number them. 0 is off.',
+    }),
+  ),
   'hadron.durability': topic(
     oneOf('fsync', ['fsync', 'os'], {
       doc: 'When a record is acknowledged: fsync, after it is on stable storage; os, when the operating system has it (survives a crash of the process, not of the machine).',
     }),
     'hadron.durability',
+  ),
+  'hadron.events': topic(
+    oneOf('lenient', ['off', 'lenient', 'required'], {
+      doc: 'How records are seen as CloudEvents: lenient, by their ce_ headers, and records without them as events made of position and value; off, all of them as the latter; required, records that are no CloudEvent are refused (INVALID_RECORD).',
+    }),
   ),
   'index.interval.bytes': topic(
     int(4096, {

@@ -8,6 +8,7 @@
  */
 import type { HadronError } from '@hadron/base';
 import type { Durability } from '@hadron/log';
+import type { TopicSettings } from '../config/index.ts';
 import type { StateRecord } from '../state/state-log.ts';
 
 /** One partition of a stream. The object lives as long as the partition; `removed` says that it is gone. */
@@ -32,6 +33,8 @@ export interface EventPartition {
 export interface EventStream {
   readonly name: string;
   readonly topicId: string;
+  /** As it is configured now. */
+  readonly settings: TopicSettings;
   readonly partitions: readonly EventPartition[];
 }
 
@@ -90,6 +93,8 @@ export interface EventLog {
    *   PRECONDITION_FAILED (fence), TOPIC_NOT_FOUND, STORAGE_…: nothing happened
    */
   commit(shard: number, puts: readonly Put[], options?: CommitOptions): Committed;
+  /** Of the last commit: an answer about what is, or is not there, waits for it (log.md G5). */
+  lastTicket(shard: number): Ticket;
   /**
    * Calls back when everything up to `ticket` is durable: at once, within this call, if it is.
    * @param durability `os` where only records of `os` partitions were put: then written is enough. Default `fsync`

@@ -19,6 +19,7 @@ import {
   validateBatch,
 } from '@hadron/kafka-protocol/records';
 import type { Durability } from '@hadron/log';
+import { brokerDefaults, type ConfigTexts, resolveTopicSettings, type TopicSettings } from '../config/index.ts';
 import type { StateRecord } from '../state/state-log.ts';
 import { ProducerStates } from '../streams/producer-state.ts';
 import type {
@@ -81,11 +82,13 @@ class MemoryPartition implements EventPartition {
 class MemoryStream implements EventStream {
   readonly name: string;
   readonly topicId: string;
+  settings: TopicSettings;
   readonly partitions: MemoryPartition[] = [];
 
-  constructor(name: string, topicId: string) {
+  constructor(name: string, topicId: string, settings: TopicSettings) {
     this.name = name;
     this.topicId = topicId;
+    this.settings = settings;
   }
 }
 
@@ -121,8 +124,14 @@ export class MemoryEventLog implements EventLog {
   // ------------------------------------------------------------------------------------------------- the hand on it
 
   /** @param shardOf where each partition lies. Default: all on shard 0 */
-  createStream(name: string, partitions = 1, shardOf: (index: number) => number = () => 0): EventStream {
-    const stream = new MemoryStream(name, (++this.made).toString(16).padStart(32, '0'));
+  createStream(
+    name: string,
+    partitions = 1,
+    shardOf: (index: number) => number = () => 0,
+    config: ConfigTexts = {},
+  ): EventStream {
+    const id = (++this.made).toString(16).padStart(32, '0');
+    const stream = new MemoryStream(name, id, resolveTopicSettings(config, brokerDefaults));
     for (let i = 0; i < partitions; i++) {
       stream.partitions.push(new MemoryPartition(name, stream.topicId, i, shardOf(i)));
     }
@@ -288,6 +297,10 @@ export class MemoryEventLog implements EventLog {
       });
     }
     return { ticket, baseOffsets };
+  }
+
+  lastTicket(shard: number): Ticket {
+    return this.at(shard).ticket;
   }
 
   whenDurable(shard: number, ticket: Ticket, waiter: DurableWaiter): void {

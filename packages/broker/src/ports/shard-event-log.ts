@@ -17,6 +17,7 @@ import {
   type SetEntry,
   type Shard,
 } from '@hadron/log';
+import type { TopicSettings } from '../config/index.ts';
 import type { StateLog } from '../state/state-log.ts';
 import { newProduceOutcome, type Partition, type ProduceOutcome } from '../streams/partition.ts';
 import type { Topic, Topics } from '../streams/topics.ts';
@@ -54,6 +55,10 @@ class TopicStream implements EventStream {
     this.topic = topic;
     this.shard = shard;
     this.refresh();
+  }
+
+  get settings(): TopicSettings {
+    return this.topic.settings;
   }
 
   /** Partitions may have come or gone. */
@@ -206,6 +211,10 @@ export class ShardEventLog implements EventLog {
       for (const s of staged) s.partition.appended(s.batch, 0, s.baseOffset, nowMs);
     }
     return { ticket: lsn, baseOffsets };
+  }
+
+  lastTicket(shard: number): Ticket {
+    return this.part(shard).shard.stagedLsn;
   }
 
   whenDurable(shard: number, ticket: Ticket, waiter: CommitWaiter, durability: Durability = 'fsync'): void {
