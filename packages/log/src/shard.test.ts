@@ -73,6 +73,28 @@ for (const kind of ['simulated', 'real'] as const) {
       });
     }
 
+    it('lets callers that wait for room go on, whatever logs they share the cache with', async () => {
+      // It fills, everybody waits, and only what the shard does by itself can make room.
+      shard = await world.open({ settings: { ...small, tailCacheBytes: 4 << 20, directAtBytes: 1 << 30 } });
+      const logs = [0, 1, 2].map((i) => createLog(shard, { name: `orders-${i}` }));
+      let id = 0;
+      const room = async (): Promise<void> => {
+        if (shard.congested) await world.run(new Promise<void>((resolve) => shard.onRelief(resolve)));
+      };
+      let waits = 0;
+      for (let i = 0; i < 5000; i++) {
+        if (shard.congested) waits++;
+        await room();
+        const log = logs[(i * i) % 7 < 4 ? 0 : i % 3] as (typeof logs)[0];
+        appendUnit(shard, log, { id: id++, bytes: 16_000 });
+        if (i % 1000 === 0) await world.run(shard.barrier());
+      }
+      await room();
+      await world.run(shard.barrier());
+      expect(shard.congested).toBe(false);
+      expect(waits).toBeGreaterThan(0);
+    });
+
     it('applies a set to all its logs, and serves them after a checkpoint from files', async () => {
       shard = await world.open({ settings: small });
       const a = shard.newLog({ name: 'a', format: bytesFormat });

@@ -1088,7 +1088,9 @@ export class Shard {
   private keepHouse(): void {
     this.tail.shrink(this.flushForRoom);
     const outstanding = this.commit.outstandingBytes + this.directOutstandingBytes;
-    if (outstanding >= this.settings.checkpointAtBytes && !this.closing) this.checkpointer.start();
+    // Where callers wait for a checkpoint one is made, whatever the settings say.
+    const { checkpointAtBytes, slowAtBytes } = this.settings;
+    if (outstanding >= Math.min(checkpointAtBytes, slowAtBytes) && !this.closing) this.checkpointer.start();
     if (this.reliefWaits.length === 0 || (this.congested && this.failure === undefined)) return;
     const waits = this.reliefWaits;
     this.reliefWaits = [];

@@ -63,11 +63,18 @@ export class TailCache {
     chunk.used += length;
   }
 
-  /** Brings memory below the budget as far as flushed bytes allow. `wantFlush` gets logs whose oldest bytes block. */
+  /**
+   * Brings memory below the budget as far as flushed bytes allow. `wantFlush` gets logs whose oldest bytes block.
+   *
+   * An entry of `ages` stands for one chunk of its log, not for a certain one: blocked entries go to the back, so those of
+   * a log may come in any order, and what leaves is always the log's oldest chunk. So every look at a log that is flushed
+   * makes room; where only its own chunk could leave, one call might free next to nothing and nobody would call again.
+   */
   shrink(wantFlush: (log: Log) => void): void {
     // Called after every sync: where many logs block, the rest is looked at next time.
-    let looked = Math.min(this.ages.length - this.head, SHRINK_LOOKS);
-    while (this.bytes > this.budgetBytes && looked-- > 0) {
+    const blockedMax = Math.min(this.chunks, SHRINK_LOOKS);
+    let blocked = 0;
+    while (this.bytes > this.budgetBytes && blocked < blockedMax) {
       const age = this.ages[this.head++] as { log: Log; chunk: TailChunk };
       if (this.head > 1024 && this.head * 2 > this.ages.length) {
         this.ages.splice(0, this.head);
@@ -75,12 +82,12 @@ export class TailCache {
       }
       const { log, chunk } = age;
       if (chunk.dropped) continue;
-      if (log.chunks[0] !== chunk || chunk.startByte + chunk.used > log.flushedByte) {
+      const oldest = log.chunks[0] as TailChunk;
+      if (oldest.startByte + oldest.used > log.flushedByte) {
         wantFlush(log);
-        this.ages.push(age);
-        continue;
-      }
-      this.dropFirst(log);
+        blocked++;
+      } else this.dropFirst(log);
+      if (!chunk.dropped) this.ages.push(age);
     }
   }
 
