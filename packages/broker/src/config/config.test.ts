@@ -74,7 +74,10 @@ describe('tables', () => {
       'segment.jitter.ms': '0',
       'segment.ms': '604800000',
       'unclean.leader.election.enable': 'false',
+      'hadron.dedupe.entries': '100000',
+      'hadron.dedupe.window.ms': '0',
       'hadron.durability': 'fsync',
+      'hadron.events': 'lenient',
     };
     expect(Object.fromEntries(listed)).toEqual(expected);
   });
@@ -104,6 +107,9 @@ describe('topic settings', () => {
       compressionType: 'producer',
       indexIntervalBytes: 4096,
       durability: 'fsync',
+      dedupeWindowMs: 0,
+      dedupeEntries: 100_000,
+      events: 'lenient',
     });
   });
 
@@ -148,6 +154,8 @@ describe('topic settings', () => {
     ['compression.type', 'brotli'],
     ['remote.storage.enable', 'true'],
     ['hadron.durability', 'maybe'],
+    ['hadron.dedupe.entries', '0'],
+    ['hadron.events', 'strict'],
   ])('%s = %j is refused', (key, text) => {
     expect(failure(() => resolveTopicSettings({ [key]: text }, brokerDefaults)).code).toBe('CONFIG_INVALID');
   });
