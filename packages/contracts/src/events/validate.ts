@@ -1,0 +1,309 @@
+/**
+ * Names, types and values of attributes (cloudevents.md §2, §9.2, §10): one table of what is known by name, one judge.
+ *
+ * The judge returns what is wrong instead of throwing, because a record that is no event is not an error (§5.3).
+ */
+import { HadronError } from '@hadron/base/errors';
+import type { AttributeType, CloudEvent, EventPosition } from './event.ts';
+import { isMediaType } from './media-type.ts';
+import { decodeBase64 } from './text.ts';
+
+/** Attributes beyond this make an event invalid. */
+export const ATTRIBUTES_MAX = 1000;
+const INTEGER_MIN = -2_147_483_648;
+const INTEGER_MAX = 2_147_483_647;
+
+type Rule = 'media-type' | 'schema' | 'filled' | 'positive' | 'natural' | 'true';
+
+interface Known {
+  readonly type: AttributeType;
+  readonly rule?: Rule;
+}
+
+const filled: Known = { type: 'String', rule: 'filled' };
+const timestamp: Known = { type: 'Timestamp' };
+
+/** What an attribute's name tells (§2.1, §10). */
+const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
+  ['datacontenttype', { type: 'String', rule: 'media-type' }],
+  ['dataschema', { type: 'URI', rule: 'schema' }],
+  ['subject', filled],
+  ['time', timestamp],
+  ['partitionkey', filled],
+  ['sequence', filled],
+  ['correlationid', filled],
+  ['causationid', filled],
+  ['expirytime', timestamp],
+  ['recordedtime', timestamp],
+  ['deliverat', timestamp],
+  ['dataref', { type: 'URI-reference', rule: 'filled' }],
+  ['sampledrate', { type: 'Integer', rule: 'positive' }],
+  ['severitynumber', { type: 'Integer', rule: 'natural' }],
+  ['dssematerial', { type: 'Binary' }],
+  ['deprecated', { type: 'Boolean', rule: 'true' }],
+  ['deprecationfrom', timestamp],
+  ['deprecationsunset', timestamp],
+  ['deprecationmigration', { type: 'URI' }],
+  ['hadronpartition', { type: 'Integer', rule: 'natural' }],
+]);
+
+/** Where Hadron says the position of an event it gives (§5.5.4). Dropped from what is published. */
+const POSITION_PARTITION = 'hadronpartition';
+const POSITION_OFFSET = 'hadronoffset';
+
+export function isPositionName(name: string): boolean {
+  return name === POSITION_PARTITION || name === POSITION_OFFSET;
+}
+
+/** The position that an event got from a door carries, if it does. */
+export function positionOf(event: CloudEvent): EventPosition | undefined {
+  const partition = event.attributes.get(POSITION_PARTITION);
+  const offset = event.attributes.get(POSITION_OFFSET);
+  if (partition === undefined || offset === undefined || !/^\d{1,16}$/.test(offset)) return undefined;
+  return { partition: Number(partition), offset: Number(offset) };
+}
+
+/**
+ * Calls `emit` for every optional attribute and extension as it leaves by a door. The position, where one is told, takes
+ * the place of one that the event carries.
+ */
+export function eachLeaving(
+  event: CloudEvent,
+  position: EventPosition | undefined,
+  emit: (name: string, value: string) => void,
+): void {
+  for (const [name, value] of event.attributes) if (position === undefined || !isPositionName(name)) emit(name, value);
+  if (position === undefined) return;
+  emit(POSITION_PARTITION, String(position.partition));
+  emit(POSITION_OFFSET, String(position.offset));
+}
+
+/** What the name alone tells of an attribute's type; `String` if nothing (§9.2). */
+export function knownType(name: string): AttributeType {
+  return KNOWN.get(name)?.type ?? 'String';
+}
+
+export function typeOf(event: CloudEvent, name: string): AttributeType {
+  return event.types?.get(name) ?? knownType(name);
+}
+
+/** Any attribute by its name, `specversion` included, as filters ask for it. */
+export function attributeOf(event: CloudEvent, name: string): string | undefined {
+  switch (name) {
+    case 'id':
+      return event.id;
+    case 'source':
+      return event.source;
+    case 'type':
+      return event.type;
+    case 'specversion':
+      return '1.0';
+    default:
+      return event.attributes.get(name);
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------------- names
+
+/** @returns what is wrong with the name of an extension or optional attribute, or undefined */
+export function nameProblem(name: string): string | undefined {
+  const length = name.length;
+  if (length === 0) return 'an attribute needs a name';
+  for (let i = 0; i < length; i++) {
+    const code = name.charCodeAt(i);
+    if ((code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39)) continue;
+    return 'attribute names are lower-case letters a-z and digits; rename it';
+  }
+  return name === 'data' ? '"data" cannot be the name of an attribute; rename it' : undefined;
+}
+
+// -------------------------------------------------------------------------------------------------------------- values
+
+/** No control characters, non-characters or unpaired surrogates (§2.2). */
+export function isLegalString(value: string): boolean {
+  const length = value.length;
+  for (let i = 0; i < length; i++) {
+    const code = value.charCodeAt(i);
+    if (code < 0x20 || code > 0x7e) return isLegalUnicode(value);
+  }
+  return true;
+}
+
+function isLegalUnicode(value: string): boolean {
+  for (const char of value) {
+    const point = char.codePointAt(0) as number;
+    if (point < 0x20 || (point >= 0x7f && point <= 0x9f)) return false;
+    if (point >= 0xd800 && point <= 0xdfff) return false;
+    if ((point >= 0xfdd0 && point <= 0xfdef) || (point & 0xfffe) === 0xfffe) return false;
+  }
+  return true;
+}
+
+const URI_CHARACTERS = /^[\w!#$&'()*+,\-./:;=?@[\]~%]*$/;
+const URI_BAD_ESCAPE = /%(?![\dA-Fa-f]{2})/;
+const SCHEME = /^[A-Za-z][A-Za-z\d+.-]*:/;
+/** `type.googleapis.com/shop.Order`: the name of a protobuf message, which is absolute though it has no scheme (§6.1). */
+const TYPE_URL = /^[\w-]+(?:\.[\w-]+)+(?::\d+)?\/[\w./-]*[\w]$/;
+
+function isUriReference(value: string): boolean {
+  return URI_CHARACTERS.test(value) && !(value.includes('%') && URI_BAD_ESCAPE.test(value));
+}
+
+/** @returns what a value of the type must be, or undefined if it is */
+export function valueProblem(type: AttributeType, value: string): string | undefined {
+  switch (type) {
+    case 'String':
+      return isLegalString(value)
+        ? undefined
+        : 'has control characters, non-characters or unpaired surrogates; remove them';
+    case 'Boolean':
+      return value === 'true' || value === 'false' ? undefined : 'must be true or false';
+    case 'Integer':
+      return isInteger(value) ? undefined : `must be a whole number between ${INTEGER_MIN} and ${INTEGER_MAX}`;
+    case 'Binary':
+      return decodeBase64(value) === undefined ? 'must be base64 (RFC 4648, with padding)' : undefined;
+    case 'URI':
+      return SCHEME.test(value) && isUriReference(value)
+        ? undefined
+        : 'must be an absolute URI, for example https://example.com/x; percent-encode other characters';
+    case 'URI-reference':
+      return isUriReference(value) ? undefined : 'must be a URI reference; percent-encode other characters';
+    case 'Timestamp':
+      return isTimestamp(value) ? undefined : 'must be an RFC 3339 timestamp, for example 2026-01-31T23:59:59.123Z';
+  }
+}
+
+function isInteger(value: string): boolean {
+  if (!/^-?\d{1,10}$/.test(value)) return false;
+  const n = Number(value);
+  // Canonical: no leading zeros, no minus zero. Two spellings of one number would differ for every filter.
+  return n >= INTEGER_MIN && n <= INTEGER_MAX && String(n) === value;
+}
+
+function ruleProblem(rule: Rule, value: string): string | undefined {
+  switch (rule) {
+    case 'media-type':
+      return isMediaType(value) ? undefined : 'must be a media type, for example application/json';
+    case 'schema':
+      return TYPE_URL.test(value) ? undefined : valueProblem('URI', value);
+    case 'filled':
+      return value === '' ? 'must not be empty; leave it out instead' : undefined;
+    case 'positive':
+      return value.startsWith('-') || value === '0' ? 'must be above 0' : undefined;
+    case 'natural':
+      return value.startsWith('-') ? 'must not be negative' : undefined;
+    case 'true':
+      return value === 'true' ? undefined : 'can only be true; leave it out instead';
+  }
+}
+
+/**
+ * Judges an optional attribute or extension.
+ * @param type as it came, where the form of the message tells types
+ * @returns what is wrong with it, or undefined
+ */
+export function attributeProblem(name: string, value: string, type?: AttributeType): string | undefined {
+  const known = KNOWN.get(name);
+  if (known === undefined) {
+    const problem = nameProblem(name);
+    if (problem !== undefined) return problem;
+    return valueProblem(type ?? 'String', value);
+  }
+  if (known.rule === 'schema') return ruleProblem(known.rule, value);
+  const problem = valueProblem(known.type, value);
+  if (problem !== undefined || known.rule === undefined) return problem;
+  return ruleProblem(known.rule, value);
+}
+
+/** Judges id, source or type. @returns what is wrong with it, or undefined */
+export function requiredProblem(name: 'id' | 'source' | 'type', value: string | undefined): string | undefined {
+  if (value === undefined) return 'is missing; every event has id, source, type and specversion';
+  if (value === '') return 'must not be empty';
+  if (name === 'source') return valueProblem('URI-reference', value);
+  return valueProblem('String', value);
+}
+
+export function versionProblem(value: string | undefined): string | undefined {
+  if (value === '1.0') return undefined;
+  if (value === undefined) return 'is missing; every event has id, source, type and specversion';
+  return 'must be 1.0, the only version served';
+}
+
+/** `field` names the place as the sender wrote it: `ce-time`, `time`. */
+export function invalid(field: string, problem: string): HadronError {
+  return new HadronError('EVENT_INVALID', `${field} ${problem}`, { field });
+}
+
+/**
+ * @throws HadronError EVENT_INVALID something that no CloudEvent may be; `field` names the attribute
+ */
+export function validateEvent(event: CloudEvent): void {
+  const check = (field: string, problem: string | undefined): void => {
+    if (problem !== undefined) throw invalid(field, problem);
+  };
+  check('id', requiredProblem('id', event.id));
+  check('source', requiredProblem('source', event.source));
+  check('type', requiredProblem('type', event.type));
+  if (event.attributes.size > ATTRIBUTES_MAX) throw tooMany();
+  for (const [name, value] of event.attributes) {
+    if (isRequiredName(name)) throw invalid(name, 'is no optional attribute; set it as a member of the event');
+    check(name, attributeProblem(name, value, event.types?.get(name)));
+  }
+}
+
+export function tooMany(): HadronError {
+  return new HadronError('EVENT_INVALID', `an event has at most ${ATTRIBUTES_MAX} attributes; put the rest into data`);
+}
+
+export function isRequiredName(name: string): boolean {
+  return name === 'id' || name === 'source' || name === 'type' || name === 'specversion';
+}
+
+// ---------------------------------------------------------------------------------------------------------- timestamps
+
+const TIMESTAMP = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
+const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+/** A moment: seconds since 1970 (a leap second counts as the one before it), and the digits behind the point. */
+export interface Moment {
+  readonly seconds: number;
+  readonly fraction: string;
+  readonly isLeapSecond: boolean;
+}
+
+/** @returns undefined if it is no RFC 3339 timestamp */
+export function parseMoment(text: string): Moment | undefined {
+  const m = TIMESTAMP.exec(text);
+  if (m === null) return undefined;
+  const year = Number(m[1]);
+  const month = Number(m[2]);
+  const day = Number(m[3]);
+  const hour = Number(m[4]);
+  const minute = Number(m[5]);
+  const second = Number(m[6]);
+  const leapDay = month === 2 && ((year % 4 === 0 && year % 100 !== 0) || year % 400 === 0) ? 1 : 0;
+  if (month < 1 || month > 12 || day < 1 || day > (DAYS[month - 1] as number) + leapDay) return undefined;
+  if (hour > 23 || minute > 59 || second > 60) return undefined;
+  const offsetHours = Number(m[9] ?? 0);
+  const offsetMinutes = Number(m[10] ?? 0);
+  if (offsetHours > 23 || offsetMinutes > 59) return undefined;
+  const offset = (offsetHours * 60 + offsetMinutes) * (m[8] === '-' ? -60 : 60);
+  // Date.UTC takes the years 0 to 99 for 1900 to 1999; 400 years are always as long.
+  const days = Date.UTC(year + 400, month - 1, day) / 1000 - 12_622_780_800;
+  const seconds = days + hour * 3600 + minute * 60 + Math.min(second, 59) - offset;
+  return { seconds, fraction: m[7] ?? '', isLeapSecond: second === 60 };
+}
+
+function isTimestamp(text: string): boolean {
+  return parseMoment(text) !== undefined;
+}
+
+/**
+ * The milliseconds since 1970 that an RFC 3339 timestamp tells, rounded down; undefined if it is none. For `deliverat`,
+ * `expirytime` and queries by time.
+ */
+export function parseTimestamp(text: string): number | undefined {
+  const moment = parseMoment(text);
+  if (moment === undefined) return undefined;
+  return moment.seconds * 1000 + Number(moment.fraction.slice(0, 3).padEnd(3, '0'));
+}
