@@ -14,6 +14,7 @@ import { BROKER_SETTINGS, type Broker, type Setting, TOPIC_CONFIGS, type TopicCo
 import { kafkaErrorName } from '@hadron/kafka-protocol';
 import { RECOVERY_CASES } from '@hadron/log';
 import { SERVER_SETTINGS } from '@hadron/server';
+import type { ApiDoor } from '../packages/server/src/api/index.ts';
 import type { KafkaDoor } from '../packages/server/src/kafka/door.ts';
 import { KAFKA_CODE } from '../packages/server/src/kafka/error-codes.ts';
 import { serverMetrics } from '../packages/server/src/metrics.ts';
@@ -186,7 +187,7 @@ ${table(
 function metrics(): string {
   // Names and help are said when the registry is made; numbers are read later, which never happens here.
   const broker = { core: { shard: { stats: {} } } } as unknown as Broker;
-  const rows = [...serverMetrics(broker, {} as KafkaDoor)].map((m) => [
+  const rows = [...serverMetrics(broker, {} as KafkaDoor, {} as ApiDoor)].map((m) => [
     code(m.name),
     m.type,
     m.labelNames.map(code).join(', ') || '–',

@@ -1,11 +1,23 @@
 import { expect, test } from 'vitest';
+import { ApiDoor } from './api/index.ts';
+import { allowAll } from '@hadron/broker';
+import { silentLogger, systemClock } from '@hadron/base';
 import { prometheusPage } from './http/prometheus.ts';
 import { SimServer } from './kafka/testing/sim-server.ts';
 import { serverMetrics } from './metrics.ts';
 
 test('/metrics of a whole server can be scraped again and again', async () => {
   const server = await SimServer.start();
-  const page = prometheusPage(serverMetrics(server.broker, server.door));
+  const api = new ApiDoor({
+    routes: [],
+    sockets: [],
+    authorize: allowAll,
+    clock: systemClock,
+    logger: silentLogger,
+    loopbackOnly: true,
+    origins: [],
+  });
+  const page = prometheusPage(serverMetrics(server.broker, server.door, api));
   for (let scrape = 0; scrape < 3; scrape++) {
     const { body } = await page();
     for (const name of ['hadron_log_syncs_total', 'process_cpu_seconds_total', 'process_resident_memory_bytes']) {

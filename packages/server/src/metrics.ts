@@ -4,9 +4,10 @@ import type { Broker } from '@hadron/broker';
 import { apiByKey, kafkaErrorName } from '@hadron/kafka-protocol';
 import type { Shard } from '@hadron/log';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { ApiDoor } from './api/index.ts';
 import type { KafkaDoor } from './kafka/door.ts';
 
-export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry {
+export function serverMetrics(broker: Broker, door: KafkaDoor, api: ApiDoor): MetricsRegistry {
   const m = new MetricsRegistry();
   const shard = (): Shard => broker.core.shard;
   const counter = (name: string, help: string, read: () => number): void =>
@@ -58,6 +59,8 @@ export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry 
     () => door.metrics.connectionsRefused.value,
   );
   m.gauge('hadron_kafka_waiting_fetches', 'Fetches that wait for data.', () => broker.core.fetcher.waitingCount);
+
+  apiMetrics(m, api);
 
   counter('hadron_log_appends_total', 'Batches appended.', () => shard().stats.appends);
   counter('hadron_log_appended_bytes_total', 'Bytes appended.', () => shard().stats.appendedBytes);
@@ -136,6 +139,43 @@ export function serverMetrics(broker: Broker, door: KafkaDoor): MetricsRegistry 
     return (user + system) / 1e6;
   });
   return m;
+}
+
+function apiMetrics(m: MetricsRegistry, api: ApiDoor): void {
+  const routes = (): readonly string[] => api.router.routes.map(({ method, pattern }) => `${method} ${pattern}`);
+  m.add({
+    name: 'hadron_http_requests_total',
+    help: 'Requests to the API that were answered, by route and status; those that no route got have the route "none".',
+    type: 'counter',
+    labelNames: ['route', 'status'],
+    *collect() {
+      for (const [i, route] of routes().entries())
+        for (const [status, c] of api.metrics.answers[i] ?? [])
+          yield { labels: [route, String(status)], value: c.value };
+      for (const [status, c] of api.metrics.refused) yield { labels: ['none', String(status)], value: c.value };
+    },
+  });
+  m.add({
+    name: 'hadron_http_request_seconds',
+    help: 'From the head of a request to the end of its answer, waits included, by route. Tails count when they end.',
+    type: 'histogram',
+    labelNames: ['route'],
+    *collect() {
+      for (const [i, route] of routes().entries()) {
+        const histogram = api.metrics.latency[i];
+        if (histogram !== undefined && histogram.count > 0) yield { labels: [route], histogram };
+      }
+    },
+  });
+  m.gauge('hadron_http_body_bytes', 'Memory of requests to the API that are not whole yet.', () => api.bodyBytes);
+  m.gauge('hadron_websockets', 'WebSockets open.', () => api.metrics.socketsOpen);
+  m.add({
+    name: 'hadron_websockets_total',
+    help: 'WebSockets opened.',
+    type: 'counter',
+    labelNames: [],
+    collect: () => [{ labels: [], value: api.metrics.sockets.value }],
+  });
 }
 
 function observeSyncs(broker: Broker, histogram: Histogram): void {

@@ -3,17 +3,20 @@
  * open only while everything behind it works.
  */
 import { HadronError, type Logger, systemClock, systemRandom } from '@hadron/base';
-import { Broker } from '@hadron/broker';
+import { allowAll, Broker } from '@hadron/broker';
 import { nodeFileSystem, openFolder } from '@hadron/log';
+import { apiDoor } from './api/index.ts';
 import { startHttpServer } from './http/index.ts';
 import { KafkaDoor } from './kafka/door.ts';
 import { createLogger } from './log.ts';
 import { serverMetrics } from './metrics.ts';
-import type { HostPort, ServerSettings } from './settings/index.ts';
+import { type HostPort, isLoopback, type ServerSettings } from './settings/index.ts';
 
 export interface RunningServer {
   readonly kafkaAddresses: readonly HostPort[];
   readonly httpAddress: HostPort;
+  /** Of the port with the pages of operations alone, where one was asked for. */
+  readonly metricsAddress?: HostPort;
   readonly clusterId: string;
   /** Stops accepting, answers what is under way, syncs, releases the folder. Nothing acknowledged is lost either way. */
   close(): Promise<void>;
@@ -22,6 +25,8 @@ export interface RunningServer {
 export interface ServerHooks {
   /** Default: pino on standard error at the settings' level. */
   readonly logger?: Logger;
+  /** Told by `GET /v1`. */
+  readonly version?: string;
 }
 
 /** Requests under way get this long when the server stops. */
@@ -84,12 +89,24 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     const kafkaAddresses = await door.listen(settings.listen, settings.kafkaPort, settings.listenIsDefault);
     closers.push(() => door.close(DRAIN_MS));
     let stopping = false;
+    const api = apiDoor({
+      broker,
+      authorize: allowAll,
+      clock: systemClock,
+      logger,
+      loopbackOnly: settings.listen.every(isLoopback),
+      origins: settings.corsOrigins,
+      info: { version: hooks.version ?? 'unknown', clusterId: folder.clusterId, kafka: kafkaAddresses },
+    });
     const http = await startHttpServer({
       listen: settings.listen,
       listenIsDefault: settings.listenIsDefault,
       port: settings.httpPort,
       portIsDefault: settings.httpPortIsDefault,
-      metrics: serverMetrics(broker, door),
+      metricsPort: settings.metricsPort,
+      connectionsMax: values['max.connections'],
+      metrics: serverMetrics(broker, door, api),
+      door: api,
       logger,
       health() {
         const { trouble } = broker;
@@ -101,11 +118,13 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     });
     closers.push(() => http.close());
     const [httpAddress] = http.addresses;
+    const [metricsAddress] = http.metricsAddresses;
     if (httpAddress === undefined)
       throw new HadronError('SETTING_INVALID', 'no address to listen on: --listen is empty');
     return {
       kafkaAddresses,
       httpAddress,
+      ...(metricsAddress === undefined ? {} : { metricsAddress }),
       clusterId: folder.clusterId,
       async close() {
         stopping = true;

@@ -21,8 +21,10 @@ const GRACE_MS = 1_900;
 type Running = Pick<RunningServer, 'kafkaAddresses' | 'httpAddress' | 'close'>;
 type StartServer = (settings: ServerSettings) => Promise<Running>;
 
+const servesThisVersion: StartServer = (settings) => startServer(settings, { version: version() });
+
 /** Starts a server and returns when it has stopped. */
-export async function start(io: Io, options: SettingOptions, serve: StartServer = startServer): Promise<void> {
+export async function start(io: Io, options: SettingOptions, serve: StartServer = servesThisVersion): Promise<void> {
   const readText = (file: string) => fs.readFileSync(file, 'utf8');
   const { settings } = await loadSettings({ flags: options, env: io.env, cwd: io.cwd, readText });
 

@@ -91,6 +91,8 @@ export async function loadSettings({ flags, env, cwd, readText }: SettingsInput)
     kafkaPort: value('kafka-port'),
     httpPort: value('http-port'),
     httpPortIsDefault: written('http-port') === undefined,
+    ...(value('metrics-port') === 0 ? {} : { metricsPort: value('metrics-port') }),
+    corsOrigins: value('cors-origins'),
     listen: value('listen'),
     listenIsDefault: written('listen') === undefined,
     ...(advertise === undefined ? {} : { advertise }),

@@ -17,6 +17,10 @@ export interface ServerSettings {
   readonly httpPort: number;
   /** Nobody asked for this HTTP port, so the next free one does as well. */
   readonly httpPortIsDefault: boolean;
+  /** Another port with /metrics, /healthz and /readyz alone. */
+  readonly metricsPort?: number;
+  /** Origins of pages that may call the API from a browser. */
+  readonly corsOrigins: readonly string[];
   /** Addresses to listen on; the ports are the same on each. */
   readonly listen: readonly string[];
   /** Nobody asked for these addresses, so one the machine does not have (::1) may be left out. */
@@ -43,7 +47,27 @@ const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export const SERVER_SETTINGS = {
   data: filled('a folder', '.hadron/data', 'The folder that holds all data; made when missing.'),
   'kafka-port': int(9092, { min: 0, max: 65_535, doc: 'The port for Kafka clients.' }),
-  'http-port': int(7000, { min: 0, max: 65_535, doc: 'The port for /metrics, /healthz and /readyz.' }),
+  'http-port': int(7000, {
+    min: 0,
+    max: 65_535,
+    doc: 'The port for the API (HTTP, gRPC, WebSocket), /metrics, /healthz and /readyz.',
+  }),
+  'metrics-port': int(0, {
+    min: 0,
+    max: 65_535,
+    doc: 'Another port for /metrics, /healthz and /readyz alone, such as 7002 of the original; 0: none.',
+  }),
+  'cors-origins': {
+    ...list('', undefined, {
+      doc: 'The pages that may call the API from a browser, by their origin. Without one of them, requests of other sites are refused.',
+    }),
+    allowed: 'origins such as https://app.example.com, separated by commas; * for every page; or empty',
+    parse: (text: string) => {
+      const origins = text.split(',').map((origin) => origin.trim().replace(/\/$/, ''));
+      if (text.trim() === '') return [];
+      return origins.every((origin) => /^(\*|https?:\/\/[^/\s?#@]+)$/.test(origin)) ? [...new Set(origins)] : undefined;
+    },
+  } satisfies Setting<readonly string[]>,
   listen: {
     ...list('127.0.0.1,::1', undefined, {
       doc: 'The addresses to listen on. There is no authentication yet: beyond loopback, everybody who reaches the port can read and write.',

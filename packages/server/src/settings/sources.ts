@@ -21,6 +21,8 @@ export interface SettingFlags {
   readonly data?: string | undefined;
   readonly kafkaPort?: string | undefined;
   readonly httpPort?: string | undefined;
+  readonly metricsPort?: string | undefined;
+  readonly corsOrigins?: string | undefined;
   readonly listen?: readonly string[] | undefined;
   readonly advertise?: string | undefined;
   readonly durability?: string | undefined;
@@ -34,6 +36,8 @@ const FLAG_OF: Record<ServerKey, Exclude<keyof SettingFlags, 'config' | 'set'>> 
   data: 'data',
   'kafka-port': 'kafkaPort',
   'http-port': 'httpPort',
+  'metrics-port': 'metricsPort',
+  'cors-origins': 'corsOrigins',
   listen: 'listen',
   advertise: 'advertise',
   durability: 'durability',
@@ -66,7 +70,7 @@ export function readFlags(flags: SettingFlags): Said {
 
 /** Variables that begin with HADRON_ and are no settings: of the command line, of our tests, of a Kubernetes service named hadron. */
 const NOT_SETTINGS =
-  /^HADRON_(CONFIG|DEBUG|BOOTSTRAP|FUZZ|SLOW|GROUP_SEEDS|KAFKA_MESSAGES|TEST_.*|BENCH_.*|SERVICE_.*|PORT|PORT_.*)$/;
+  /^HADRON_(CONFIG|DEBUG|BOOTSTRAP|URL|FUZZ|SLOW|GROUP_SEEDS|KAFKA_MESSAGES|TEST_.*|BENCH_.*|SERVICE_.*|PORT|PORT_.*)$/;
 
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Said {
   const said = new Map<string, Written>();
