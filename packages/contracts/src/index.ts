@@ -3,3 +3,4 @@ export * from './delivery.ts';
 export type * from './events/event.ts';
 export type * from './filters/types.ts';
 export type * from './transport.ts';
+export { parseGroupRequest, parseGroupRequestText, parseStart } from './group-request.ts';
