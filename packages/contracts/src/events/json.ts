@@ -12,6 +12,8 @@ import { decodeBase64, decodeUtf8, encodeBase64, encodeUtf8 } from './text.ts';
 import {
   ATTRIBUTES_MAX,
   attributeProblem,
+  BATCH_EVENTS_MAX,
+  batchTooLarge,
   eachLeaving,
   invalid,
   knownType,
@@ -20,9 +22,6 @@ import {
   typeOf,
   versionProblem,
 } from './validate.ts';
-
-/** Events in one batch. More is refused before any is read on. */
-const BATCH_EVENTS_MAX = 10_000;
 
 // ------------------------------------------------------------------------------------------------------------- reading
 
@@ -96,11 +95,7 @@ export function parseJsonBatch(input: Uint8Array | string): (CloudEvent | Hadron
   if (text.charCodeAt(at) === 0x5d) at++;
   else
     for (;;) {
-      if (results.length >= BATCH_EVENTS_MAX)
-        throw new HadronError(
-          'EVENT_TOO_LARGE',
-          `a batch has at most ${BATCH_EVENTS_MAX} events; send several batches`,
-        );
+      if (results.length >= BATCH_EVENTS_MAX) throw batchTooLarge();
       const end = behind(source, skipValue(text, at));
       results.push(readOne(source, at));
       at = skipSpace(text, end);

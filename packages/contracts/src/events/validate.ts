@@ -10,6 +10,8 @@ import { decodeBase64 } from './text.ts';
 
 /** Attributes beyond this make an event invalid. */
 export const ATTRIBUTES_MAX = 1000;
+/** Events beyond this make a batch invalid; none of it is read then. */
+export const BATCH_EVENTS_MAX = 10_000;
 const INTEGER_MIN = -2_147_483_648;
 const INTEGER_MAX = 2_147_483_647;
 
@@ -210,7 +212,8 @@ export function attributeProblem(name: string, value: string, type?: AttributeTy
     return valueProblem(type ?? 'String', value);
   }
   if (known.rule === 'schema') return ruleProblem(known.rule, value);
-  const problem = valueProblem(known.type, value);
+  let problem = valueProblem(known.type, value);
+  if (problem === undefined && type !== undefined && type !== known.type) problem = valueProblem(type, value);
   if (problem !== undefined || known.rule === undefined) return problem;
   return ruleProblem(known.rule, value);
 }
@@ -253,6 +256,10 @@ export function validateEvent(event: CloudEvent): void {
 
 export function tooMany(): HadronError {
   return new HadronError('EVENT_INVALID', `an event has at most ${ATTRIBUTES_MAX} attributes; put the rest into data`);
+}
+
+export function batchTooLarge(): HadronError {
+  return new HadronError('EVENT_TOO_LARGE', `a batch has at most ${BATCH_EVENTS_MAX} events; send several batches`);
 }
 
 export function isRequiredName(name: string): boolean {
@@ -306,4 +313,18 @@ export function parseTimestamp(text: string): number | undefined {
   const moment = parseMoment(text);
   if (moment === undefined) return undefined;
   return moment.seconds * 1000 + Number(moment.fraction.slice(0, 3).padEnd(3, '0'));
+}
+
+/** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: what a protobuf Timestamp may hold. */
+const SECONDS_MIN = -62_135_596_800;
+const SECONDS_MAX = 253_402_300_799;
+
+/** RFC 3339 in UTC, with 0, 3, 6 or 9 digits behind the point. @returns undefined out of range */
+export function formatMoment(seconds: number, nanos: number): string | undefined {
+  if (!(seconds >= SECONDS_MIN && seconds <= SECONDS_MAX && nanos >= 0 && nanos < 1e9)) return undefined;
+  const whole = new Date(seconds * 1000).toISOString().slice(0, 19);
+  if (nanos === 0) return `${whole}Z`;
+  return `${whole}.${String(nanos)
+    .padStart(9, '0')
+    .replace(/(?:000){1,2}$/, '')}Z`;
 }

@@ -1,2 +1,3 @@
+export { parseProtoBatch, parseProtoEvent, writeProtoBatch, writeProtoEvent } from './events.ts';
 export * from './streams.ts';
 export { ProtoReader, ProtoWriter, tag } from './wire.ts';
