@@ -9,6 +9,7 @@ export * from './shard.ts';
 export { type Piece, SlabPool } from './slab.ts';
 export { type Folder, type FolderOptions, type Manifest, openFolder, readManifest } from './folder.ts';
 export * from './inspect.ts';
+export { type MemoryDiskFaults, MemoryFileSystem } from './memory-fs.ts';
 export { nodeFileSystem } from './node-fs.ts';
 export {
   type DeletedRecords,
