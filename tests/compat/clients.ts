@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { kit, kitTotal, prepareKit } from './cesql/kit.ts';
 import { kafkaJars } from './launch.ts';
 import { cacheDir, lastLine, mavenJars, repoRoot, run, which, works } from './lib/shell.ts';
 
@@ -16,6 +17,8 @@ export interface CompatClient {
   readonly about: string;
   /** Hard limit for all its steps together. */
   readonly limitMs: number;
+  /** True: it tests a package of ours and speaks to no server. */
+  readonly serverless?: true;
   /** Own steps instead of the common scenario. */
   readonly steps?: readonly string[];
   prepare(): Promise<Prepared>;
@@ -139,6 +142,19 @@ export const clients: readonly CompatClient[] = [
       return 'missing' in jars
         ? { skipped: jars.missing }
         : { command: nodeScript(import.meta.resolve('./kafka-tools/run.ts')) };
+    },
+  },
+  {
+    name: 'cesql',
+    about: 'the conformance cases of CESQL 1.0',
+    limitMs: 30_000,
+    serverless: true,
+    steps: [...Object.values(kit).map((file) => file.step), kitTotal.step],
+    async prepare() {
+      const kit = await prepareKit();
+      if ('skipped' in kit) return kit;
+      const script = fileURLToPath(import.meta.resolve('./cesql/run.ts'));
+      return { command: [process.execPath, '--conditions=hadron-source', script, kit.dir] };
     },
   },
 ];
