@@ -34,14 +34,21 @@ describe('group requests', () => {
     ['{"ordering":"keys"}', 'settings.ordering'],
     ['{"start":{"from":"end"}}', 'settings.start.from'],
     ['{"start":{"from":"offset"}}', 'settings.start.offset'],
-    ['{"filters":{}}', 'settings.filters'],
-    ['{"filters":[1]}', 'settings.filters[0]'],
     ['{"policy":{"backoffMs":[]}}', 'settings.policy.backoffMs'],
     ['{"policy":{"backoffMs":[1,-1]}}', 'settings.policy.backoffMs[1]'],
     ['{"policy":{"deadLetterStream":""}}', 'settings.policy.deadLetterStream'],
     ['{"rateLimit":{"count":1,"perMs":1,"by":"x"}}', 'settings.rateLimit.by'],
   ])('%s is refused at %s', (text, field) => {
     expect(() => parseGroupRequestText(text)).toThrow(expect.objectContaining({ code: 'REQUEST_INVALID', field }));
+  });
+
+  test.each([
+    ['{"filters":{}}', 'settings.filters'],
+    ['{"filters":[1]}', 'settings.filters[0]'],
+    ['{"filters":[{"exact":{}}]}', 'settings.filters[0].exact'],
+    ['{"filters":[{"sql":"a ="}]}', 'settings.filters[0].sql'],
+  ])('%s is refused at %s', (text, field) => {
+    expect(() => parseGroupRequestText(text)).toThrow(expect.objectContaining({ code: 'FILTER_INVALID', field }));
   });
 
   test('any JSON is a request or refused', () => {

@@ -1,10 +1,10 @@
 /**
- * A GroupRequest out of the JSON of a request: what doors take from clients. Shape, types and ranges are looked at here;
- * what a filter means is looked at where it is compiled.
+ * A GroupRequest out of the JSON of a request: what doors take from clients. Shape, types and ranges are looked at here,
+ * and that every filter can be compiled.
  */
 import { HadronError } from '@hadron/base/errors';
 import type { DeliveryPolicy, GroupRequest, Ordering, RateLimit, Start } from './delivery.ts';
-import type { Filter } from './filters/types.ts';
+import { checkFilters } from './filters/index.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
@@ -77,7 +77,7 @@ function parseRateLimit(value: unknown, field: string): RateLimit {
 /**
  * `null` and an absent member are the same: not asked for.
  * @param field how the value is called in messages
- * @throws HadronError REQUEST_INVALID with the field
+ * @throws HadronError REQUEST_INVALID, for filters FILTER_INVALID, with the field
  */
 export function parseGroupRequest(value: unknown, field: string = 'settings'): GroupRequest {
   if (value === undefined || value === null) return {};
@@ -101,13 +101,7 @@ export function parseGroupRequest(value: unknown, field: string = 'settings'): G
     request.ordering = ordering as Ordering;
   }
   if (window !== undefined) request.window = integer(window, `${field}.window`, 1);
-  if (filters !== undefined) {
-    if (!Array.isArray(filters)) throw refuse(`${field}.filters`, 'a list of filters');
-    request.filters = filters.map((filter, i) => {
-      if (typeof filter !== 'object' || filter === null) throw refuse(`${field}.filters[${i}]`, 'a filter');
-      return filter as Filter;
-    });
-  }
+  if (filters !== undefined) request.filters = checkFilters(filters, `${field}.filters`);
   if (policy !== undefined) request.policy = parsePolicy(policy, `${field}.policy`);
   if (rateLimit !== undefined) request.rateLimit = parseRateLimit(rateLimit, `${field}.rateLimit`);
   if (holdRetention !== undefined) request.holdRetention = flag(holdRetention, `${field}.holdRetention`);
