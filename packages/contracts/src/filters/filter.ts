@@ -147,7 +147,10 @@ class Checker {
         throw invalid(`${path}.${shorten(name)}`, 'attribute names are lower-case letters and digits, without ce-');
       }
       const at = `${path}.${name}`;
-      if (typeof value !== 'string') throw invalid(at, `must be a string, also for numbers: "${String(value)}"`);
+      if (typeof value !== 'string') {
+        const plain = typeof value === 'number' || typeof value === 'boolean';
+        throw invalid(at, plain ? `must be a string: "${value}"` : 'must be a string');
+      }
       if (value === '') throw invalid(at, 'must not be empty; to ask whether it is there use {"sql": "EXISTS …"}');
       if (value.length > MAX_VALUE) throw invalid(at, `has at most ${MAX_VALUE} characters`);
     }
