@@ -89,6 +89,8 @@ export interface TailCall {
   readonly from: 'beginning' | 'latest' | { readonly timeMs: number } | { readonly cursor: string };
   readonly partition?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Told of the place where it begins, before the first event, where the transport knows it: `latest` can be resumed. */
+  readonly onCursor?: ((cursor: string) => void) | undefined;
 }
 
 export interface TailedEvent {
@@ -102,7 +104,11 @@ export interface TailedEvent {
 
 export interface Transport {
   info(stream: string): Promise<StreamInfo>;
-  /** Resolves when durable. @throws the whole call failed; nothing is known of single events */
+  /**
+   * Resolves when durable. A transport that numbers its batches knows a call that is made again by the very same object:
+   * what was stored the first time is not stored twice.
+   * @throws the whole call failed; nothing is known of single events
+   */
   publish(call: PublishCall): Promise<readonly PublishResult[]>;
   open(call: OpenSession, listener: SessionListener): Promise<TransportSession>;
   tail(call: TailCall): AsyncIterable<TailedEvent>;
