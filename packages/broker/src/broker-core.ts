@@ -15,6 +15,7 @@ import {
   type ShardSettings,
 } from '@hadron/log';
 import type { BrokerSettings } from './config/index.ts';
+import { LogEventStreams } from './event-streams/event-streams.ts';
 import type { GroupsConfig } from './groups/index.ts';
 import { GroupsShell } from './groups-shell.ts';
 import { ShardEventLog } from './ports/shard-event-log.ts';
@@ -58,6 +59,7 @@ export class BrokerCore {
   readonly fetcher: Fetcher;
   /** What the services above the log see of it. */
   readonly eventLog: ShardEventLog;
+  readonly events: LogEventStreams;
   readonly retention: Retention;
   readonly compaction: Compaction;
   private readonly scrub: Scrub;
@@ -83,6 +85,15 @@ export class BrokerCore {
     this.producerIds = new ProducerIds(this.registry);
     this.fetcher = new Fetcher(shard, options.logger);
     this.eventLog = new ShardEventLog([{ shard, topics: this.topics, states: { deliveries } }]);
+    this.events = new LogEventStreams({
+      log: this.eventLog,
+      clock: options.clock,
+      random: options.random,
+      createStream: options.settings.values['auto.create.topics.enable']
+        ? (name) => void this.topics.create({ name })
+        : undefined,
+      allocateProducerId: (done, failed) => this.producerIds.allocate(done, failed),
+    });
     this.groups = new GroupsShell(groups, {
       clock: options.clock,
       random: options.random,
@@ -200,14 +211,16 @@ export class BrokerCore {
   async close(): Promise<void> {
     this.stopJobs();
     this.groups.stopTimers();
+    this.events.close(closed());
     this.fetcher.close();
     await this.shard.close();
-    this.groups.close(new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back'));
+    this.groups.close(closed());
   }
 
   /** Ends at once; the successor serves already. */
   abandon(error: HadronError): void {
     this.stopJobs();
+    this.events.close(error);
     this.groups.close(error);
     this.fetcher.close();
     this.shard.abandon();
@@ -216,6 +229,7 @@ export class BrokerCore {
   /** The shard failed: those who wait for a group are told; reads go on until the successor is there. */
   failed(error: HadronError): void {
     this.stopJobs();
+    this.events.close(error);
     this.groups.close(error);
   }
 
@@ -247,6 +261,9 @@ export class BrokerCore {
     });
   }
 }
+
+const closed = (): HadronError =>
+  new HadronError('STORAGE_CLOSED', 'the server is shutting down; try again when it is back');
 
 /** The engine says "no limit" with -1. */
 const orMinusOne = (limit: number): number => (Number.isFinite(limit) ? limit : -1);

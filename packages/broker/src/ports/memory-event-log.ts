@@ -35,7 +35,7 @@ import type {
   StreamChange,
   Ticket,
 } from './event-log.ts';
-import { crossShard, gone, outOfRange } from './shard-event-log.ts';
+import { crossShard, gone, outOfRange } from './refusals.ts';
 
 export interface MemoryEventLogOptions {
   /** Default 1. */

@@ -33,6 +33,7 @@ import type {
   StreamChange,
   Ticket,
 } from './event-log.ts';
+import { crossShard, gone, outOfRange } from './refusals.ts';
 
 /** A shard and what lies on it. */
 export interface EventShard {
@@ -309,19 +310,4 @@ const refused = (partition: Partition, outcome: ProduceOutcome): HadronError =>
   new HadronError(
     outcome.error ?? 'RECORD_INVALID',
     `${partition.topic}, partition ${partition.index}: ${outcome.message ?? 'the batch does not follow what this producer sent before'}`,
-  );
-
-export const gone = (partition: EventPartition): HadronError =>
-  new HadronError('TOPIC_NOT_FOUND', `stream ${partition.stream} was deleted`);
-
-export const outOfRange = (partition: EventPartition, offset: number): HadronError =>
-  new HadronError(
-    'OFFSET_OUT_OF_RANGE',
-    `partition ${partition.index} of stream ${partition.stream} has offsets ${partition.startOffset} to ${partition.visibleOffset}, not ${offset}; read on from one of these`,
-  );
-
-export const crossShard = (partition: EventPartition, shard: number): HadronError =>
-  new HadronError(
-    'CROSS_SHARD',
-    `partition ${partition.index} of stream ${partition.stream} lies on shard ${partition.shard}, other parts of this commit on shard ${shard}; what must be atomic lies on one shard`,
   );
