@@ -3,6 +3,7 @@ export { Broker } from './broker.ts';
 export { BrokerCore, type BrokerOptions } from './broker-core.ts';
 export * from './config/index.ts';
 export type * from './delivery/service.ts';
+export { advanceCursor } from './event-streams/cursor.ts';
 export type * from './event-streams/service.ts';
 export * from './groups/index.ts';
 export type { GroupCaller } from './groups-shell.ts';
