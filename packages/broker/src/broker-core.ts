@@ -14,12 +14,15 @@ import {
   Shard,
   type ShardSettings,
 } from '@hadron/log';
+import { allowAll, type Authorize } from './authorize.ts';
 import type { BrokerSettings } from './config/index.ts';
 import { LogEventStreams } from './event-streams/event-streams.ts';
 import type { GroupsConfig } from './groups/index.ts';
 import { GroupsShell } from './groups-shell.ts';
 import { ShardEventLog } from './ports/shard-event-log.ts';
 import { ProducerIds } from './producer-ids.ts';
+import type { Resources } from './resources/index.ts';
+import { assertUnused, usersOf } from './resources/stream-users.ts';
 import { Registry } from './state/registry.ts';
 import { StateLog } from './state/state-log.ts';
 import { RecordCompactor } from './streams/compactor.ts';
@@ -42,6 +45,12 @@ export interface BrokerOptions {
   /** Over what the settings say: tests with small files. */
   readonly shardSettings?: Partial<ShardSettings>;
   readonly sabotage?: BrokerSabotage;
+  /** Default: everybody may do everything. */
+  readonly authorize?: Authorize;
+  /** The namespace of this server's resources. Default `default`. */
+  readonly namespace?: string;
+  /** What doors know of a stream beyond the broker, for the status of its resource. By topic name. */
+  readonly streamStatus?: (topic: string) => Readonly<Record<string, unknown>>;
 }
 
 /** A wall clock that moves this much against the monotonic one has jumped; less is adjustment. */
@@ -67,6 +76,10 @@ export class BrokerCore {
   private readonly registryLog: StateLog;
   private readonly partitions: Map<LogId, Partition>;
   private expiry: { cancel(): void } | undefined;
+  private resourcesLoading: Promise<Resources> | undefined;
+  private resourcesOpen: Resources | undefined;
+  /** Why this life ended. */
+  private over: HadronError | undefined;
 
   private constructor(
     options: BrokerOptions,
@@ -109,6 +122,11 @@ export class BrokerCore {
     this.topics.onRemoved = (topic) => {
       for (const p of topic.partitions) partitions.delete(p.log.id);
       this.groups.topicDeleted({ name: topic.name, topicId: topic.id });
+    };
+    this.topics.guard = ({ streamName }) => assertUnused(streamName, usersOf(streamName, this.registry, undefined));
+    this.topics.onShrunk = ({ name, id, partitions: left }, gone) => {
+      for (const p of gone) partitions.delete(p.log.id);
+      this.groups.topicDeleted({ name, topicId: id, fromPartition: left.length });
     };
     const { values } = options.settings;
     this.retention = new Retention({
@@ -200,6 +218,28 @@ export class BrokerCore {
     }
   }
 
+  /** The resources of this life. Their schemas are loaded when somebody first asks: a start does not pay for them. */
+  resources(): Promise<Resources> {
+    this.resourcesLoading ??= import('./resources/index.ts').then(({ Resources }) => {
+      const { clock, random, namespace = 'default', authorize = allowAll, streamStatus } = this.options;
+      const { registry, topics } = this;
+      const deliveries = () => undefined;
+      this.resourcesOpen = new Resources({
+        registry,
+        topics,
+        clock,
+        random,
+        namespace,
+        authorize,
+        deliveries,
+        streamStatus,
+      });
+      if (this.over !== undefined) this.resourcesOpen.close(this.over);
+      return this.resourcesOpen;
+    });
+    return this.resourcesLoading;
+  }
+
   /** Resolves when all that the registry says is durable; with false when it never will be. */
   registryDurable(): Promise<boolean> {
     return new Promise((resolve) =>
@@ -212,6 +252,7 @@ export class BrokerCore {
     this.stopJobs();
     this.groups.stopTimers();
     this.events.close(closed());
+    this.endWatches(closed());
     this.fetcher.close();
     await this.shard.close();
     this.groups.close(closed());
@@ -221,6 +262,7 @@ export class BrokerCore {
   abandon(error: HadronError): void {
     this.stopJobs();
     this.events.close(error);
+    this.endWatches(error);
     this.groups.close(error);
     this.fetcher.close();
     this.shard.abandon();
@@ -230,7 +272,13 @@ export class BrokerCore {
   failed(error: HadronError): void {
     this.stopJobs();
     this.events.close(error);
+    this.endWatches(error);
     this.groups.close(error);
+  }
+
+  private endWatches(error: HadronError): void {
+    this.over ??= error;
+    this.resourcesOpen?.close(this.over);
   }
 
   private stopJobs(): void {

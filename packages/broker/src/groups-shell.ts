@@ -9,6 +9,7 @@ import {
   type GroupResponse,
   type GroupsConfig,
   type Outcome,
+  type GoneTopic,
 } from './groups/index.ts';
 import type { StateLog } from './state/state-log.ts';
 
@@ -81,8 +82,8 @@ export class GroupsShell {
     return reply?.response.type === 'fetchOffsets' ? (reply.response.groups[0]?.topics ?? []) : [];
   }
 
-  /** A topic is gone: so are the offsets committed for it. */
-  topicDeleted(topic: { readonly name: string; readonly topicId: string }): void {
+  /** A topic or some of its partitions are gone: so are the offsets committed for them. */
+  topicDeleted(topic: GoneTopic): void {
     if (this.over === undefined) this.settle(this.coordinator.topicDeleted(topic));
   }
 

@@ -7,6 +7,14 @@ export { advanceCursor } from './event-streams/cursor.ts';
 export type * from './event-streams/service.ts';
 export * from './groups/index.ts';
 export type { GroupCaller } from './groups-shell.ts';
+export type {
+  ActiveSubscription,
+  ApplyResult,
+  ConditionReport,
+  Resources,
+  WatchEvent,
+  WatchListener,
+} from './resources/index.ts';
 export { Registry, type Resource, type ResourceEvent } from './state/registry.ts';
 export {
   Fetcher,

@@ -22,6 +22,7 @@ import type {
   StateRecord,
   SyncGroupRequest,
   SyncGroupResponse,
+  GoneTopic,
 } from './types.ts';
 
 /**
@@ -157,10 +158,10 @@ export class GroupCoordinator<Token> {
     return new Turn<Token>(0, 0).answer(to, fetch(this.#store, request, this.#topicIdOf));
   }
 
-  /** Call it when a topic is deleted. Offsets carry the topic's id, so those that a crash leaves are never given out. The name spares a search through all offsets. */
-  topicDeleted({ name, topicId }: { readonly name?: string; readonly topicId: string }): Outcome<Token> {
+  /** Call it when a topic is deleted. Offsets carry the topic's id, so those that a crash leaves are never given out. */
+  topicDeleted(topic: GoneTopic): Outcome<Token> {
     const turn = new Turn<Token>(0, 0);
-    forgetTopic(turn, this.#store, topicId, name);
+    forgetTopic(turn, this.#store, topic);
     return turn;
   }
 

@@ -11,6 +11,7 @@ export {
   type FetchedOffset,
   type FetchOffsetsRequest,
   type FetchOffsetsResponse,
+  type GoneTopic,
   GROUPS_CONFIG_DEFAULT,
   type GroupResponse,
   type GroupsConfig,

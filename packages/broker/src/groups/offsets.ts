@@ -11,6 +11,7 @@ import type {
   FetchOffsetsRequest,
   FetchOffsetsResponse,
   GroupsConfig,
+  GoneTopic,
 } from './types.ts';
 
 /** The topic id a name stands for now; nothing when there is no such topic. */
@@ -144,12 +145,16 @@ function nothing(partition: number): FetchedOffset {
   return { partition, offset: -1, leaderEpoch: -1, metadata: '' };
 }
 
-/** Forgets what every group knows about one incarnation of a topic. The name, when known, saves looking at all others. */
-export function forgetTopic<Token>(turn: Turn<Token>, store: GroupStore<Token>, topicId: string, name?: string): void {
+/** Forgets what every group knows about one incarnation of a topic, or about partitions of it. */
+export function forgetTopic<Token>(
+  turn: Turn<Token>,
+  store: GroupStore<Token>,
+  { name, topicId, fromPartition = 0 }: GoneTopic,
+): void {
   for (const { id: groupId, offsets } of store.groups.values()) {
     for (const topic of name === undefined ? offsets.keys() : [name]) {
       for (const [partition, committed] of offsets.get(topic) ?? []) {
-        if (committed.topicId === topicId)
+        if (committed.topicId === topicId && partition >= fromPartition)
           store.write(turn, { type: 'offset', groupId, topic, partition, committed: null });
       }
     }

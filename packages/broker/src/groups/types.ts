@@ -30,6 +30,15 @@ export interface Outcome<Token> {
   readonly replies: Reply<Token>[];
 }
 
+/** A topic that was deleted, or partitions that it lost. */
+export interface GoneTopic {
+  /** Where it is known it spares a search through all offsets. */
+  readonly name?: string;
+  readonly topicId: string;
+  /** Only this partition and those above. Default 0: all. */
+  readonly fromPartition?: number;
+}
+
 /** Settings, read anew at every decision so that a change takes effect without a restart. */
 export interface GroupsConfig {
   /** `group.min.session.timeout.ms` */
