@@ -1,1 +1,46 @@
-export {};
+/** The Hadron SDK in Node. README.md is the map. */
+import { createRequire } from 'node:module';
+import { binaryTransport } from './binary/index.ts';
+import { Client, type ConnectOptions, type Platform } from './client.ts';
+import { httpTransport } from './http/index.ts';
+import type { TelemetryApi } from './telemetry.ts';
+
+export * from './api.ts';
+
+const node: Platform = {
+  transport: (kind, url) => (kind === 'http' ? httpTransport({ url }) : binaryTransport({ url })),
+  telemetry: () => {
+    try {
+      return createRequire(import.meta.url)('@opentelemetry/api') as TelemetryApi;
+    } catch {
+      return undefined; // not installed: no spans
+    }
+  },
+  onTerminate: (drain) => {
+    const onSignal = (): void => {
+      void drain().finally(() => {
+        process.removeListener('SIGTERM', onSignal);
+        // Having listened took the signal's usual end away: given back, unless the application listens itself.
+        if (process.listenerCount('SIGTERM') === 0) process.kill(process.pid, 'SIGTERM');
+      });
+    };
+    process.once('SIGTERM', onSignal);
+    return () => process.removeListener('SIGTERM', onSignal);
+  },
+};
+
+/**
+ * A client of a Hadron server. Connects when it is first used.
+ *
+ * @throws TypeError when an option makes no sense
+ * @example
+ * ```ts
+ * import { connect } from '@hadron/client';
+ * const client = connect({ source: '/shop' }); // http://127.0.0.1:7000
+ * await client.stream('orders').publish('order.placed', { id: '7', total: 12 }, { subject: '7' });
+ * await client.close();
+ * ```
+ */
+export function connect(options: ConnectOptions): Client {
+  return new Client(options, node);
+}

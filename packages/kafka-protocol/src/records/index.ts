@@ -4,6 +4,7 @@ export { ProtocolError, type ProtocolErrorReason } from '../protocol-error.ts';
 export * from './batch-header.ts';
 export * from './batch-problem.ts';
 export * from './encode-batch.ts';
+export { partitionOfKey } from './partitioner.ts';
 export * from './record-cursor.ts';
 export * from './validate-batch.ts';
 export { varintBytes, varlongBytes, writeVarint, writeVarlong } from './varint.ts';

@@ -1,0 +1,144 @@
+/**
+ * The transport over HTTP: fetch to publish and to manage, server-sent events to tail, a WebSocket for each session. Runs in
+ * browsers and in Node, and imports nothing of either.
+ */
+import { HadronError } from '@hadron/base/errors';
+import type {
+  OpenSession,
+  PublishCall,
+  PublishResult,
+  SessionListener,
+  StreamInfo,
+  TailCall,
+  TailedEvent,
+  Transport,
+  TransportSession,
+} from '@hadron/contracts';
+import { parseJsonEvent, positionOf, writeJsonBatch } from '@hadron/contracts/events';
+import { closed } from '../errors.ts';
+import { ask, type FetchLike, streamUrl } from './request.ts';
+import { serverSentEvents } from './server-sent-events.ts';
+import { openWebSocketSession, type WebSocketFactory } from './web-socket-session.ts';
+
+export interface HttpTransportOptions {
+  /** Of the API port: `http://127.0.0.1:7000`. */
+  readonly url: string;
+  /** Default: the global one. */
+  readonly fetch?: FetchLike | undefined;
+  /** Default: the global WebSocket. */
+  readonly webSocket?: WebSocketFactory | undefined;
+}
+
+/**
+ * A transport over HTTP and WebSocket: what browsers use, and everybody behind a proxy that knows nothing else.
+ *
+ * @throws TypeError when the URL is none
+ * @example
+ * ```ts
+ * import { connect } from '@hadron/client';
+ * import { httpTransport } from '@hadron/client/http';
+ * const transport = httpTransport({ url: 'https://events.example' });
+ * const client = connect({ source: '/shop', transport });
+ * ```
+ */
+export function httpTransport(options: HttpTransportOptions): Transport {
+  return new HttpTransport(options);
+}
+
+class HttpTransport implements Transport {
+  readonly #url: string;
+  readonly #fetch: FetchLike;
+  readonly #webSocket: WebSocketFactory;
+  readonly #open = new AbortController();
+
+  constructor({ url, fetch = globalThis.fetch.bind(globalThis), webSocket }: HttpTransportOptions) {
+    this.#url = new URL(url).href.replace(/\/$/, '');
+    this.#fetch = fetch;
+    this.#webSocket = webSocket ?? ((address) => new WebSocket(address));
+  }
+
+  async info(stream: string): Promise<StreamInfo> {
+    return (await this.request('GET', `/v1/streams/${encodeURIComponent(stream)}`)) as StreamInfo;
+  }
+
+  async publish({ stream, events, atomic = false, partition }: PublishCall): Promise<readonly PublishResult[]> {
+    const query = new URLSearchParams();
+    if (atomic) query.set('atomic', 'true');
+    if (partition !== undefined) query.set('partition', String(partition));
+    const answer = await this.#ask(
+      `${streamUrl(this.#url, stream)}/events${query.size === 0 ? '' : `?${query.toString()}`}`,
+      {
+        method: 'POST',
+        headers: { 'content-type': 'application/cloudevents-batch+json' },
+        body: writeJsonBatch(events),
+      },
+    );
+    return ((await answer.json()) as { results: readonly PublishResult[] }).results;
+  }
+
+  async open(call: OpenSession, listener: SessionListener): Promise<TransportSession> {
+    this.#check();
+    return openWebSocketSession(this.#webSocket, this.#url, call, listener, this.#open.signal);
+  }
+
+  async *tail({ stream, from, partition, signal, onCursor }: TailCall): AsyncIterable<TailedEvent> {
+    const query = new URLSearchParams();
+    const headers: Record<string, string> = { accept: 'text/event-stream' };
+    if (typeof from === 'string') query.set('from', from);
+    else if ('timeMs' in from) query.set('from', new Date(from.timeMs).toISOString());
+    else headers['last-event-id'] = from.cursor;
+    if (partition !== undefined) query.set('partition', String(partition));
+    const over = AbortSignal.any(signal === undefined ? [this.#open.signal] : [this.#open.signal, signal]);
+    const answer = await this.#ask(`${streamUrl(this.#url, stream)}/events?${query.toString()}`, {
+      headers,
+      signal: over,
+    });
+    try {
+      for await (const { id, data } of serverSentEvents(answer.body as ReadableStream<Uint8Array>)) {
+        if (data === '') onCursor?.(id);
+        else yield tailed(data, id);
+      }
+    } catch (cause) {
+      if (signal?.aborted === true) return;
+      this.#check();
+      throw cause instanceof HadronError
+        ? cause
+        : new HadronError('CONNECTION_FAILED', 'the connection of a tail was lost', { cause });
+    }
+    throw new HadronError('CONNECTION_FAILED', 'the server closed a tail; go on from the last cursor');
+  }
+
+  async request(method: string, path: string, body?: unknown): Promise<unknown> {
+    const answer = await this.#ask(`${this.#url}${path}`, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
+    const text = await answer.text();
+    return text === '' ? {} : (JSON.parse(text) as unknown);
+  }
+
+  async close(): Promise<void> {
+    this.#open.abort();
+  }
+
+  async #ask(url: string, init: Parameters<FetchLike>[1]): ReturnType<FetchLike> {
+    this.#check();
+    return ask(this.#fetch, url, { signal: this.#open.signal, ...init });
+  }
+
+  #check(): void {
+    if (this.#open.signal.aborted) throw closed('transport');
+  }
+}
+
+/** An event with its position as extensions, which are the transport's and not the event's. */
+function tailed(json: string, cursor: string): TailedEvent {
+  const event = parseJsonEvent(json);
+  const { partition, offset } = positionOf(event) ?? { partition: 0, offset: 0 };
+  const attributes = new Map(event.attributes);
+  attributes.delete('hadronpartition');
+  attributes.delete('hadronoffset');
+  // The record's own timestamp does not travel by HTTP.
+  const timestampMs = Date.parse(attributes.get('time') ?? '');
+  return { partition, offset, timestampMs, event: { ...event, attributes }, cursor };
+}

@@ -1,0 +1,333 @@
+/**
+ * From `publish` to the transport: batches by themselves, waits for room, tries again.
+ *
+ * A **lane** is a stream, or one partition of it where the caller chose one. A lane has at most one call under way; what
+ * is published meanwhile is the next one. So batches are as large as the server is slow, and the events of a lane are
+ * stored in the order in which they were published, over any number of retries.
+ *
+ * Always true:
+ * - identity and time are in the event before it comes here, so that every try carries the same ones;
+ * - a call that failed as a whole is tried again as the very same object, by which a transport that numbers its batches
+ *   knows it (contracts/transport.ts);
+ * - every promise given out is settled: by a position, by the first failure that trying again cannot help, or when the
+ *   time is up.
+ */
+import type { Clock, Random } from '@hadron/base';
+import { HadronError } from '@hadron/base/errors';
+import type { CloudEvent, PublishCall, PublishResult, Transport } from '@hadron/contracts';
+import { asHadronError, closed, failure, isTransient } from './errors.ts';
+import { retryDelayMs, sleep } from './time.ts';
+import type { Published } from './types.ts';
+
+export interface PublishSet {
+  readonly partition?: number | undefined;
+  /** All or none. */
+  readonly atomic?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface PublisherLimits {
+  /** Published and not yet answered; beyond it `publish` waits for room. */
+  readonly queuedBytes: number;
+  /** From publishing to giving up. */
+  readonly timeoutMs: number;
+}
+
+/** A call is cut at these; a larger event travels alone. */
+const CALL_EVENTS_MAX = 1_000;
+const CALL_BYTES_MAX = 512 * 1024;
+/** What an event takes beside its data, roughly. */
+const EVENT_OVERHEAD_BYTES = 256;
+
+type Done = (error: HadronError | undefined, published: readonly Published[]) => void;
+
+/** Events that are settled together: one, or an atomic set. */
+class Entry {
+  readonly events: readonly CloudEvent[];
+  readonly atomic: boolean;
+  readonly bytes: number;
+  readonly deadlineMs: number;
+  settled = false;
+  readonly #done: Done;
+
+  constructor(events: readonly CloudEvent[], atomic: boolean, bytes: number, deadlineMs: number, done: Done) {
+    this.events = events;
+    this.atomic = atomic;
+    this.bytes = bytes;
+    this.deadlineMs = deadlineMs;
+    this.#done = done;
+  }
+
+  settle(error: HadronError | undefined, published: readonly Published[] = []): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.#done(error, published);
+  }
+}
+
+interface Lane {
+  readonly stream: string;
+  readonly partition: number | undefined;
+  queue: Entry[];
+  running: boolean;
+}
+
+interface WaitingForRoom {
+  readonly bytes: number;
+  readonly go: () => void;
+}
+
+export class Publisher {
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #limits: PublisherLimits;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #closing = new AbortController();
+  #queuedBytes = 0;
+  #unsettled = 0;
+  #waitingForRoom: WaitingForRoom[] = [];
+  #waitingForIdle: (() => void)[] = [];
+
+  constructor(transport: Transport, clock: Clock, random: Random, limits: PublisherLimits) {
+    this.#transport = transport;
+    this.#clock = clock;
+    this.#random = random;
+    this.#limits = limits;
+  }
+
+  /** Resolves when there is room; first come, first served. Undefined: there is. */
+  room(signal?: AbortSignal): Promise<void> | undefined {
+    return this.#admit(0, signal);
+  }
+
+  /** Resolves when the events are durable, with their positions in order. */
+  publish(stream: string, events: readonly CloudEvent[], options: PublishSet = {}): Promise<readonly Published[]> {
+    let bytes = 0;
+    for (const event of events) bytes += (event.data?.length ?? 0) + EVENT_OVERHEAD_BYTES;
+    const admitted = this.#admit(bytes, options.signal);
+    if (admitted === undefined) return this.#add(stream, events, bytes, options);
+    return admitted.then(() => this.#add(stream, events, bytes, options));
+  }
+
+  #add(
+    stream: string,
+    events: readonly CloudEvent[],
+    bytes: number,
+    { partition, atomic = false, signal }: PublishSet,
+  ): Promise<readonly Published[]> {
+    return new Promise((resolve, reject) => {
+      const lane = this.#lane(stream, partition);
+      let abort: (() => void) | undefined;
+      const deadlineMs = this.#clock.monotonicMs() + this.#limits.timeoutMs;
+      const entry = new Entry(events, atomic, bytes, deadlineMs, (error, published) => {
+        if (abort !== undefined) signal?.removeEventListener('abort', abort);
+        this.#release(bytes);
+        if (error === undefined) resolve(published);
+        else reject(error);
+      });
+      this.#unsettled += 1;
+      if (this.#closing.signal.aborted) return entry.settle(closed('client'));
+      if (signal !== undefined) {
+        abort = () => entry.settle(givenUp(signal, lane.queue.includes(entry) ? 'none' : 'unknown'));
+        if (signal.aborted) return entry.settle(givenUp(signal, 'none'));
+        signal.addEventListener('abort', abort, { once: true });
+      }
+      lane.queue.push(entry);
+      if (!lane.running) {
+        lane.running = true;
+        this.#clock.defer(() => void this.#run(lane));
+      }
+    });
+  }
+
+  /** Resolves when everything published so far has been answered, well or not. */
+  flush(): Promise<void> {
+    if (this.#unsettled === 0 && this.#queuedBytes === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#waitingForIdle.push(resolve));
+  }
+
+  /** Ends tries again; what is not answered is rejected. */
+  close(): void {
+    this.#closing.abort();
+    for (const lane of this.#lanes.values()) for (const entry of lane.queue.splice(0)) entry.settle(closed('client'));
+    for (const { go } of this.#waitingForRoom.splice(0)) go();
+  }
+
+  #lane(stream: string, partition: number | undefined): Lane {
+    const key = partition === undefined ? stream : `${stream}/${partition}`;
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = { stream, partition, queue: [], running: false };
+      this.#lanes.set(key, lane);
+    }
+    return lane;
+  }
+
+  async #run(lane: Lane): Promise<void> {
+    for (let entries = take(lane); entries.length > 0; entries = take(lane)) await this.#send(lane, entries);
+    lane.running = false;
+  }
+
+  /** Settles all of `entries`, in as many calls as it takes. */
+  async #send(lane: Lane, batch: readonly Entry[]): Promise<void> {
+    let entries = batch;
+    let call = callOf(lane, entries);
+    for (let failures = 1; ; failures += 1) {
+      let error: HadronError;
+      try {
+        const deadlineMs = Math.max(...entries.map((entry) => entry.deadlineMs));
+        const results = await this.#within(deadlineMs, this.#transport.publish(call));
+        const again = this.#answer(entries, results);
+        if (again.entries.length === 0) return;
+        entries = again.entries;
+        error = again.error;
+        call = callOf(lane, entries);
+      } catch (thrown) {
+        error = asHadronError(thrown);
+        if (!isTransient(error)) return settleAll(entries, error);
+      }
+      const delayMs = retryDelayMs(failures, this.#random);
+      const nextMs = this.#clock.monotonicMs() + delayMs;
+      const hopeless = entries.filter((entry) => entry.deadlineMs <= nextMs);
+      if (this.#closing.signal.aborted || hopeless.length > 0) {
+        // Later entries of the same call were published within the same moments: one end for all keeps the call whole.
+        return settleAll(entries, error);
+      }
+      await sleep(this.#clock, delayMs, this.#closing.signal);
+      if (entries.every((entry) => entry.settled)) return;
+    }
+  }
+
+  /** Settles what is decided. @returns what is worth another try */
+  #answer(entries: readonly Entry[], results: readonly PublishResult[]): { entries: Entry[]; error: HadronError } {
+    const again: Entry[] = [];
+    let lastError = new HadronError('INTERNAL', 'the server answered fewer events than it was sent');
+    let at = 0;
+    for (const entry of entries) {
+      const own = results.slice(at, (at += entry.events.length));
+      const failed = own.find((result) => 'error' in result);
+      if (own.length < entry.events.length) entry.settle(lastError);
+      else if (failed === undefined) {
+        entry.settle(
+          undefined,
+          own.map((result, i) => ({
+            id: (entry.events[i] as CloudEvent).id,
+            partition: (result as { partition: number }).partition,
+            offset: (result as { offset: number }).offset,
+          })),
+        );
+      } else if ('error' in failed) {
+        const error = failure(failed.error.code, failed.error.message, failed.error.field);
+        if (!isTransient(error)) entry.settle(error);
+        else {
+          lastError = error;
+          again.push(entry);
+        }
+      }
+    }
+    return { entries: again, error: lastError };
+  }
+
+  /** A server that does not answer at all must not hold the lane for ever. */
+  async #within<T>(deadlineMs: number, answer: Promise<T>): Promise<T> {
+    let end = (): void => undefined;
+    const late = new Promise<never>((_, reject) => {
+      const timer = this.#clock.setTimer(Math.max(0, deadlineMs - this.#clock.monotonicMs()), () =>
+        reject(
+          new HadronError(
+            'TIMED_OUT',
+            `no answer to a publish within ${this.#limits.timeoutMs} ms; the events may have been stored: publish them again with the same ids, or look at the stream`,
+          ),
+        ),
+      );
+      end = () => timer.cancel();
+    });
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      end();
+      answer.catch(() => undefined); // what comes after its time is nobody's any more
+    }
+  }
+
+  /** Counts `bytes` as queued, at once (undefined) or when there is room. An event larger than all the room goes alone. */
+  #admit(bytes: number, signal: AbortSignal | undefined): Promise<void> | undefined {
+    if (this.#waitingForRoom.length === 0 && this.#fits(bytes)) {
+      this.#queuedBytes += bytes;
+      return undefined;
+    }
+    return new Promise((resolve, reject) => {
+      const stop = (): void => {
+        this.#waitingForRoom = this.#waitingForRoom.filter((other) => other !== waiting);
+        reject(givenUp(signal, 'none'));
+      };
+      const waiting = {
+        bytes,
+        go: () => {
+          signal?.removeEventListener('abort', stop);
+          this.#queuedBytes += bytes;
+          resolve();
+        },
+      };
+      if (signal?.aborted === true) return stop();
+      signal?.addEventListener('abort', stop, { once: true });
+      this.#waitingForRoom.push(waiting);
+    });
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#queuedBytes === 0 || this.#queuedBytes + bytes <= this.#limits.queuedBytes;
+  }
+
+  #release(bytes: number): void {
+    this.#queuedBytes -= bytes;
+    this.#unsettled -= 1;
+    for (
+      let next = this.#waitingForRoom[0];
+      next !== undefined && this.#fits(next.bytes);
+      next = this.#waitingForRoom[0]
+    ) {
+      this.#waitingForRoom.shift();
+      next.go();
+    }
+    // Somebody just let in has counted its bytes and is about to be added.
+    if (this.#unsettled === 0 && this.#queuedBytes === 0)
+      for (const resolve of this.#waitingForIdle.splice(0)) resolve();
+  }
+}
+
+/** The next call's worth of a lane: an atomic entry alone, else as many as fit. */
+function take(lane: Lane): Entry[] {
+  lane.queue = lane.queue.filter((entry) => !entry.settled);
+  let bytes = 0;
+  let count = 0;
+  let events = 0;
+  for (const entry of lane.queue) {
+    bytes += entry.bytes;
+    events += entry.events.length;
+    const fits = bytes <= CALL_BYTES_MAX && events <= CALL_EVENTS_MAX && !entry.atomic;
+    if (count > 0 && !fits) break;
+    count += 1;
+    if (entry.atomic) break;
+  }
+  return lane.queue.splice(0, count);
+}
+
+function callOf(lane: Lane, entries: readonly Entry[]): PublishCall {
+  return {
+    stream: lane.stream,
+    partition: lane.partition,
+    atomic: entries.length === 1 && entries[0]?.atomic === true,
+    events: entries.flatMap((entry) => entry.events),
+  };
+}
+
+function settleAll(entries: readonly Entry[], error: HadronError): void {
+  for (const entry of entries) entry.settle(error);
+}
+
+function givenUp(signal: AbortSignal | undefined, effect: 'none' | 'unknown'): HadronError {
+  const what = effect === 'none' ? 'nothing was published' : 'the event may have been published';
+  return new HadronError('TIMED_OUT', `the caller's signal was aborted; ${what}`, { cause: signal?.reason, effect });
+}
