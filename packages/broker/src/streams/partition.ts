@@ -37,6 +37,7 @@ import {
 } from '@hadron/log';
 import type { TopicSettings } from '../config/index.ts';
 import { ProducerStates } from './producer-state.ts';
+import { firstPlainRecord } from './required-events.ts';
 
 /** What became of one batch. Reused by the caller between partitions of a request. */
 export interface ProduceOutcome {
@@ -192,6 +193,15 @@ export class Partition {
       out.error = 'TRANSACTIONS_UNSUPPORTED';
       out.message = 'Transactions are not supported yet: produce without a transactional.id.';
       return false;
+    }
+    if (settings.events === 'required') {
+      const plain = firstPlainRecord(b, at);
+      if (plain !== undefined) {
+        out.error = 'RECORD_INVALID';
+        out.message = `This stream takes CloudEvents only (hadron.events=required), and record ${plain.index} is none: ${plain.why}.`;
+        out.recordIndex = plain.index;
+        return false;
+      }
     }
     const producerId = batchProducerId(b, at);
     if (producerId >= 0) {
