@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { ApiDoor } from './api/index.ts';
+import { Tails } from './api/tail.ts';
 import { allowAll } from '@hadron/broker';
 import { silentLogger, systemClock } from '@hadron/base';
 import { prometheusPage } from './http/prometheus.ts';
@@ -11,6 +12,7 @@ test('/metrics of a whole server can be scraped again and again', async () => {
   const api = new ApiDoor({
     routes: [],
     sockets: [],
+    tails: new Tails(systemClock),
     authorize: allowAll,
     clock: systemClock,
     logger: silentLogger,

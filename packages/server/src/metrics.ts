@@ -168,14 +168,18 @@ function apiMetrics(m: MetricsRegistry, api: ApiDoor): void {
     },
   });
   m.gauge('hadron_http_body_bytes', 'Memory of requests to the API that are not whole yet.', () => api.bodyBytes);
+  m.gauge('hadron_http_tails', 'Readers of events that follow a stream: SSE and NDJSON.', () => api.tails.count);
+  const counter = (name: string, help: string, read: () => number): void =>
+    m.add({ name, help, type: 'counter', labelNames: [], collect: () => [{ labels: [], value: read() }] });
+  counter('hadron_http_tails_total', 'Such readers that came.', () => api.tails.opened.value);
+  counter(
+    'hadron_http_tails_lagged_total',
+    'Such readers that were closed, with a hint to come back, because they did not keep up.',
+    () => api.tails.lagged.value,
+  );
+  counter('hadron_http_tail_events_total', 'Events given to such readers.', () => api.tails.sentEvents.value);
   m.gauge('hadron_websockets', 'WebSockets open.', () => api.metrics.socketsOpen);
-  m.add({
-    name: 'hadron_websockets_total',
-    help: 'WebSockets opened.',
-    type: 'counter',
-    labelNames: [],
-    collect: () => [{ labels: [], value: api.metrics.sockets.value }],
-  });
+  counter('hadron_websockets_total', 'WebSockets opened.', () => api.metrics.sockets.value);
 }
 
 function observeSyncs(broker: Broker, histogram: Histogram): void {

@@ -18,6 +18,7 @@ import { Call } from './call.ts';
 import { type GuardSettings, guard, isAllowedOrigin } from './guard.ts';
 import { PROBLEM_TYPE, problemOf, RequestRefused } from './problem.ts';
 import { type Guarded, type Params, type Route, Router } from './router.ts';
+import type { Tails } from './tail.ts';
 
 /** Remote procedure calls (gRPC, Connect, gRPC-Web). @returns whether the request is one, and taken */
 export type RpcHook = (
@@ -37,7 +38,8 @@ export interface SocketRoute extends Guarded {
   readonly pattern: string;
   /** The subprotocol that must be offered; undefined: none is spoken. */
   readonly protocol: string | undefined;
-  readonly open: (call: SocketCall) => void;
+  /** @returns what ends it in order when the server stops */
+  readonly open: (call: SocketCall) => () => void;
 }
 
 export interface ApiDoorOptions extends GuardSettings {
@@ -47,8 +49,8 @@ export interface ApiDoorOptions extends GuardSettings {
   readonly authorize: Authorize;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Called when the port closes. */
-  readonly onStop?: (() => void) | undefined;
+  /** Answers that never end by themselves. */
+  readonly tails: Tails;
   /** Bytes of one message of a WebSocket. Default 4 MiB. */
   readonly socketMessageBytesMax?: number;
   /** Bytes of requests that are not whole yet, all together. Default 256 MiB. */
@@ -71,16 +73,19 @@ const MIB = 1024 * 1024;
 export class ApiDoor implements HttpDoor {
   readonly metrics: ApiMetrics;
   readonly router: Router<Route>;
+  readonly tails: Tails;
   private readonly sockets: Router<SocketRoute>;
   private readonly options: ApiDoorOptions;
   private readonly budget: BodyBudget;
   private webSockets: Promise<WebSocketServer> | undefined;
-  private readonly openSockets = new Set<WebSocket>();
+  /** With what ends each in order. */
+  private readonly openSockets = new Map<WebSocket, () => void>();
   private readonly onUnexpected = (error: unknown): void =>
     this.options.logger.error({ err: error }, 'a request to the API failed: this is a bug');
 
   constructor(options: ApiDoorOptions) {
     this.options = options;
+    this.tails = options.tails;
     this.router = new Router(options.routes);
     this.sockets = new Router(options.sockets);
     this.budget = new BodyBudget(options.bodyBytesMax ?? 256 * MIB);
@@ -182,8 +187,8 @@ export class ApiDoor implements HttpDoor {
   }
 
   stop(): void {
-    this.options.onStop?.();
-    for (const socket of this.openSockets) socket.close(1001, 'the server is shutting down');
+    this.options.tails.stop();
+    for (const stop of this.openSockets.values()) stop();
   }
 
   private accept(request: HttpRequest, socket: Duplex, head: Buffer, route: SocketRoute, param: Params): void {
@@ -202,7 +207,6 @@ export class ApiDoor implements HttpDoor {
     this.webSockets
       .then((server) =>
         server.handleUpgrade(request, socket, head, (ws) => {
-          this.openSockets.add(ws);
           this.metrics.sockets.value++;
           this.metrics.socketsOpen++;
           ws.on('error', ignore);
@@ -211,7 +215,7 @@ export class ApiDoor implements HttpDoor {
             this.metrics.socketsOpen--;
           });
           const { remoteAddress, remotePort } = request.socket;
-          route.open({ socket: ws, param, peer: `${remoteAddress}:${remotePort}` });
+          this.openSockets.set(ws, route.open({ socket: ws, param, peer: `${remoteAddress}:${remotePort}` }));
         }),
       )
       .catch((error: unknown) => {

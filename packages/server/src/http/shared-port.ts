@@ -89,7 +89,9 @@ export class SharedPort {
 
   /** A server to listen with: what it accepts comes here. */
   server(): net.Server {
-    const server = net.createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.accept(socket));
+    const server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
+      this.accept(socket),
+    );
     server.maxConnections = this.connectionsMax;
     return server;
   }

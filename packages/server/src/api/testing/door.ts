@@ -5,6 +5,7 @@ import { allowAll } from '@hadron/broker';
 import { onTestFinished } from 'vitest';
 import { type HttpServerOptions, type RunningHttpServer, startHttpServer } from '../../http/index.ts';
 import { ApiDoor, type ApiDoorOptions } from '../door.ts';
+import { Tails } from '../tail.ts';
 
 export interface TestDoor {
   readonly door: ApiDoor;
@@ -24,6 +25,7 @@ export async function openDoor(
   const door = new ApiDoor({
     routes: [],
     sockets: [],
+    tails: new Tails(systemClock),
     authorize: allowAll,
     clock: systemClock,
     logger,

@@ -1,0 +1,97 @@
+/** Groups of a stream: what they are, what is set, what is out; and pull, the lease without a session (delivery.md D8). */
+import type { Action } from '@hadron/broker';
+import { parseGroupRequest, parseStart } from '@hadron/contracts';
+import { parseAnswers } from './answers.ts';
+import type { Call } from './call.ts';
+import { deliveriesOf } from './records.ts';
+import type { Method, Route } from './router.ts';
+import type { AskServices } from './services.ts';
+import { integer, object, optional } from './shape.ts';
+
+const GROUP = '/v1/streams/{stream}/groups/{group}';
+const PULL_MAX = 10_000;
+const PULL_DEFAULT = 100;
+const WAIT_MAX_MS = 60_000;
+const LISTED = 100;
+const LISTED_MAX = 10_000;
+const PARTITION_MAX = 0x7fff_ffff;
+
+export function groupRoutes(services: AskServices): readonly Route[] {
+  const deliveries = () => services().deliveries;
+  const route = (
+    method: Method,
+    pattern: string,
+    action: Action,
+    handle: (call: Call, stream: string, group: string) => Promise<void> | void,
+  ): Route => ({
+    method,
+    pattern: `${GROUP}${pattern}`,
+    action,
+    target: (param) => ({ kind: 'Stream', name: param('stream') }),
+    handle: (call) => handle(call, call.param('stream'), call.param('group')),
+  });
+  return [
+    {
+      method: 'GET',
+      pattern: '/v1/groups',
+      action: 'read',
+      target: () => ({ kind: 'Stream', name: undefined }),
+      handle: (call) => call.sendJson(200, { groups: [...deliveries().groups()] }),
+    },
+    {
+      method: 'GET',
+      pattern: '/v1/streams/{stream}/groups',
+      action: 'read',
+      target: (param) => ({ kind: 'Stream', name: param('stream') }),
+      handle: (call) => call.sendJson(200, { groups: [...deliveries().groups(call.param('stream'))] }),
+    },
+    route('GET', '', 'read', (call, stream, group) => call.sendJson(200, deliveries().describe(stream, group))),
+    route('PUT', '', 'create', async (call, stream, group) => {
+      const settings = parseGroupRequest(await call.json());
+      call.sendJson(200, await deliveries().createGroup(stream, group, settings));
+    }),
+    route('PATCH', '', 'change', async (call, stream, group) => {
+      const settings = parseGroupRequest(await call.json());
+      call.sendJson(200, await deliveries().set(stream, group, settings));
+    }),
+    route('DELETE', '', 'delete', async (call, stream, group) => {
+      const status = deliveries().describe(stream, group);
+      await deliveries().remove(stream, group);
+      call.sendJson(200, status);
+    }),
+    route('POST', '/pause', 'change', async (call, stream, group) =>
+      call.sendJson(200, await deliveries().pause(stream, group, true)),
+    ),
+    route('POST', '/resume', 'change', async (call, stream, group) =>
+      call.sendJson(200, await deliveries().pause(stream, group, false)),
+    ),
+    route('POST', '/seek', 'change', async (call, stream, group) => {
+      const { to, partition } = object(await call.json(), 'body', ['to', 'partition']);
+      const start = parseStart(to, 'to');
+      const only = optional(partition, 'partition', (v, f) => integer(v, f, 0, PARTITION_MAX));
+      call.sendJson(200, await deliveries().seek(stream, group, start, only));
+    }),
+    route('POST', '/purge', 'change', async (call, stream, group) =>
+      call.sendJson(200, await deliveries().purge(stream, group)),
+    ),
+    route('GET', '/deliveries', 'read', (call, stream, group) => {
+      const limit = call.number('limit', 1, LISTED_MAX) ?? LISTED;
+      call.sendJson(200, { deliveries: deliveries().inFlight(stream, group, limit) });
+    }),
+    route('POST', '/pull', 'subscribe', async (call, stream, group) => {
+      const body = object(await call.json(), 'body', ['max', 'waitMs', 'settings']);
+      const max = optional(body['max'], 'max', (v, f) => integer(v, f, 1, PULL_MAX)) ?? PULL_DEFAULT;
+      const waitMs = optional(body['waitMs'], 'waitMs', (v, f) => integer(v, f, 0, WAIT_MAX_MS)) ?? 0;
+      const settings = parseGroupRequest(body['settings']);
+      const service = services();
+      const info = await service.events.info(stream);
+      const given = await service.deliveries.pull({ stream, group, settings, max, waitMs }, call.signal);
+      call.send(200, 'application/json', `{"deliveries":${deliveriesOf(info, given)}}`);
+    }),
+    route('POST', '/answers', 'subscribe', async (call, stream, group) => {
+      const { items } = object(await call.json(), 'body', ['items']);
+      const answered = await deliveries().answer(stream, group, parseAnswers(items, 'items'));
+      call.sendJson(200, { results: answered });
+    }),
+  ];
+}
