@@ -127,7 +127,7 @@ describe('messages of hadron.v1.Streams', () => {
     wire.encodePublishRequest,
     wire.decodePublishRequest,
     pb.PublishRequestSchema,
-    (m) => ({
+    (m): MessageInitShape<typeof pb.PublishRequestSchema> => ({
       sequence: big(m.sequence),
       stream: m.stream,
       batch:
@@ -171,7 +171,7 @@ describe('messages of hadron.v1.Streams', () => {
     wire.encodeConsumeRequest,
     wire.decodeConsumeRequest,
     pb.ConsumeRequestSchema,
-    (m) => {
+    (m): MessageInitShape<typeof pb.ConsumeRequestSchema> => {
       if (m.kind === 'open') return { action: { case: 'open', value: m.open } };
       if (m.kind === 'credit') return { action: { case: 'credit', value: m.credit } };
       if (m.kind === 'drain') return { action: { case: 'drain', value: true } };
@@ -196,7 +196,7 @@ describe('messages of hadron.v1.Streams', () => {
     wire.encodeConsumeResponse,
     wire.decodeConsumeResponse,
     pb.ConsumeResponseSchema,
-    (m) => {
+    (m): MessageInitShape<typeof pb.ConsumeResponseSchema> => {
       if (m.kind === 'opened') return { event: { case: 'opened', value: m.opened } };
       if (m.kind === 'withdrawn') return { event: { case: 'withdrawn', value: { tokens: [...m.tokens] } } };
       if (m.kind === 'drained') return { event: { case: 'drained', value: true } };
@@ -232,7 +232,7 @@ describe('messages of hadron.v1.Streams', () => {
     wire.encodeTailRequest,
     wire.decodeTailRequest,
     pb.TailRequestSchema,
-    ({ stream, from, partition: p }) => ({
+    ({ stream, from, partition: p }): MessageInitShape<typeof pb.TailRequestSchema> => ({
       stream,
       from:
         from === 'beginning'
