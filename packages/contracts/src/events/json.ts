@@ -16,6 +16,7 @@ import {
   batchTooLarge,
   eachLeaving,
   invalid,
+  isRequiredName,
   knownType,
   requiredProblem,
   tooMany,
@@ -122,10 +123,13 @@ function readOne(source: Source, at: number): CloudEvent | HadronError {
 
 /** Takes the members of one object, then judges them together: what `data` means depends on a member that may follow. */
 class EventReader {
-  readonly #source: Source;
+  readonly #input: Source;
   readonly #attributes = new Map<string, string>();
   #types: Map<string, AttributeType> | undefined;
-  #required: { id?: string; source?: string; type?: string; specversion?: string } = {};
+  #id: string | undefined;
+  #type: string | undefined;
+  #source: string | undefined;
+  #version: string | undefined;
   /** Names of members that were null: absent, but not to be given twice (J3, J12). */
   #nulls: Set<string> | undefined;
   /** Where the value of data and data_base64 begins and ends; -1: no such member. */
@@ -135,12 +139,12 @@ class EventReader {
   #base64To = -1;
 
   constructor(source: Source) {
-    this.#source = source;
+    this.#input = source;
   }
 
   /** @returns the index behind the object */
   read(from: number): number {
-    const source = this.#source;
+    const source = this.#input;
     const { text } = source;
     if (text.charCodeAt(from) !== 0x7b) {
       if (from >= text.length) throw notJson('it is empty');
@@ -168,7 +172,7 @@ class EventReader {
   }
 
   #member(name: string, from: number, to: number): void {
-    const { text } = this.#source;
+    const { text } = this.#input;
     if (name === 'data') {
       if (this.#dataFrom >= 0) throw duplicate(name);
       this.#dataFrom = from;
@@ -189,16 +193,20 @@ class EventReader {
       this.#base64To = to;
       return;
     }
-    if (name === 'id' || name === 'source' || name === 'type' || name === 'specversion') {
+    if (isRequiredName(name)) {
       if (code !== 0x22) throw invalid(name, 'must be a string');
-      this.#required[name] = stringAt(text, from, to);
+      const value = stringAt(text, from, to);
+      if (name === 'id') this.#id = value;
+      else if (name === 'source') this.#source = value;
+      else if (name === 'type') this.#type = value;
+      else this.#version = value;
       return;
     }
     this.#attribute(name, code, from, to);
   }
 
   #attribute(name: string, code: number, from: number, to: number): void {
-    const { text } = this.#source;
+    const { text } = this.#input;
     let value: string;
     let type: AttributeType | undefined;
     if (code === 0x22) value = stringAt(text, from, to);
@@ -226,24 +234,35 @@ class EventReader {
   }
 
   #has(name: string): boolean {
-    if (this.#attributes.has(name) || this.#nulls?.has(name) === true) return true;
-    if (name === 'data_base64') return this.#base64From >= 0;
-    return Object.hasOwn(this.#required, name);
+    if (this.#nulls?.has(name) === true) return true;
+    switch (name) {
+      case 'id':
+        return this.#id !== undefined;
+      case 'source':
+        return this.#source !== undefined;
+      case 'type':
+        return this.#type !== undefined;
+      case 'specversion':
+        return this.#version !== undefined;
+      case 'data_base64':
+        return this.#base64From >= 0;
+      default:
+        return this.#attributes.has(name);
+    }
   }
 
   /** @throws HadronError EVENT_INVALID */
   event(): CloudEvent {
-    const { id, source, type, specversion } = this.#required;
-    let problem = versionProblem(specversion);
+    let problem = versionProblem(this.#version);
     if (problem !== undefined) throw invalid('specversion', problem);
-    if ((problem = requiredProblem('id', id)) !== undefined) throw invalid('id', problem);
-    if ((problem = requiredProblem('source', source)) !== undefined) throw invalid('source', problem);
-    if ((problem = requiredProblem('type', type)) !== undefined) throw invalid('type', problem);
+    if ((problem = requiredProblem('id', this.#id)) !== undefined) throw invalid('id', problem);
+    if ((problem = requiredProblem('source', this.#source)) !== undefined) throw invalid('source', problem);
+    if ((problem = requiredProblem('type', this.#type)) !== undefined) throw invalid('type', problem);
     const data = this.#data();
     return {
-      id: id as string,
-      source: source as string,
-      type: type as string,
+      id: this.#id as string,
+      source: this.#source as string,
+      type: this.#type as string,
       attributes: this.#attributes,
       types: this.#types,
       data,
@@ -251,7 +270,7 @@ class EventReader {
   }
 
   #data(): Uint8Array | undefined {
-    const { text } = this.#source;
+    const { text } = this.#input;
     if (this.#base64From >= 0) {
       if (this.#dataFrom >= 0) throw invalid('data_base64', 'and data exclude each other; send one of them');
       const data = decodeBase64(stringAt(text, this.#base64From, this.#base64To));
@@ -262,7 +281,7 @@ class EventReader {
     if (from < 0) return undefined;
     const contentType = this.#attributes.get('datacontenttype');
     if (contentType === undefined) this.#attributes.set('datacontenttype', JSON_TYPE);
-    if (contentType === undefined || isJsonType(contentType)) return this.#source.bytes(from, this.#dataTo);
+    if (contentType === undefined || isJsonType(contentType)) return this.#input.bytes(from, this.#dataTo);
     if (text.charCodeAt(from) !== 0x22)
       throw invalid('data', `must be a string where datacontenttype is ${contentType}; or send data_base64`);
     const data = stringAt(text, from, this.#dataTo);

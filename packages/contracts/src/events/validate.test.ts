@@ -6,6 +6,7 @@ import {
   attributeOf,
   attributeProblem,
   formatMoment,
+  isProtoMoment,
   parseMoment,
   parseTimestamp,
   positionOf,
@@ -193,6 +194,9 @@ describe('timestamps', () => {
     for (let ms = -62_135_596_800_000; ms < 64_000_000_000_000; ms += 86_400_000 * 367.123) {
       const text = new Date(Math.floor(ms)).toISOString();
       expect([text, parseTimestamp(text)]).toEqual([text, Math.floor(ms)]);
+      const seconds = Math.floor(ms / 1000);
+      const nanos = (Math.floor(ms) - seconds * 1000) * 1e6;
+      expect(formatMoment(seconds, nanos)).toBe(nanos === 0 ? text.replace('.000', '') : text);
     }
   });
 
@@ -202,14 +206,16 @@ describe('timestamps', () => {
     expect(formatMoment(1, 1_000)).toBe('1970-01-01T00:00:01.000001Z');
     expect(formatMoment(1, 1)).toBe('1970-01-01T00:00:01.000000001Z');
     expect(formatMoment(-62_135_596_800, 0)).toBe('0001-01-01T00:00:00Z');
+    expect(formatMoment(253_402_300_799, 999_999_999)).toBe('9999-12-31T23:59:59.999999999Z');
     for (const [seconds, nanos] of [
       [253_402_300_800, 0],
       [-62_135_596_801, 0],
       [0, -1],
       [0, 1e9],
       [NaN, 0],
+      [0, NaN],
     ])
-      expect(formatMoment(seconds as number, nanos as number)).toBeUndefined();
+      expect(isProtoMoment(seconds as number, nanos as number)).toBe(false);
     expect(parseMoment('1990-12-31T23:59:60.5Z')).toEqual({ seconds: 662_687_999, fraction: '5', isLeapSecond: true });
   });
 });

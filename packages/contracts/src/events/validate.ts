@@ -268,8 +268,8 @@ export function isRequiredName(name: string): boolean {
 
 // ---------------------------------------------------------------------------------------------------------- timestamps
 
-const TIMESTAMP = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
 const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+const DAY_SECONDS = 86_400;
 
 /** A moment: seconds since 1970 (a leap second counts as the one before it), and the digits behind the point. */
 export interface Moment {
@@ -280,25 +280,55 @@ export interface Moment {
 
 /** @returns undefined if it is no RFC 3339 timestamp */
 export function parseMoment(text: string): Moment | undefined {
-  const m = TIMESTAMP.exec(text);
-  if (m === null) return undefined;
-  const year = Number(m[1]);
-  const month = Number(m[2]);
-  const day = Number(m[3]);
-  const hour = Number(m[4]);
-  const minute = Number(m[5]);
-  const second = Number(m[6]);
-  const leapDay = month === 2 && ((year % 4 === 0 && year % 100 !== 0) || year % 400 === 0) ? 1 : 0;
-  if (month < 1 || month > 12 || day < 1 || day > (DAYS[month - 1] as number) + leapDay) return undefined;
-  if (hour > 23 || minute > 59 || second > 60) return undefined;
-  const offsetHours = Number(m[9] ?? 0);
-  const offsetMinutes = Number(m[10] ?? 0);
-  if (offsetHours > 23 || offsetMinutes > 59) return undefined;
-  const offset = (offsetHours * 60 + offsetMinutes) * (m[8] === '-' ? -60 : 60);
-  // Date.UTC takes the years 0 to 99 for 1900 to 1999; 400 years are always as long.
-  const days = Date.UTC(year + 400, month - 1, day) / 1000 - 12_622_780_800;
-  const seconds = days + hour * 3600 + minute * 60 + Math.min(second, 59) - offset;
-  return { seconds, fraction: m[7] ?? '', isLeapSecond: second === 60 };
+  // Each number is -1 where its two digits are not two digits, and fails the check of its range.
+  const century = twoDigits(text, 0);
+  const decade = twoDigits(text, 2);
+  const year = century * 100 + decade;
+  const month = twoDigits(text, 5);
+  const day = twoDigits(text, 8);
+  const hour = twoDigits(text, 11);
+  const minute = twoDigits(text, 14);
+  const second = twoDigits(text, 17);
+  const separator = text.charCodeAt(10) | 0x20;
+  if (text[4] !== '-' || text[7] !== '-' || separator !== 0x74 /* t */ || text[13] !== ':' || text[16] !== ':')
+    return undefined;
+  if (century < 0 || decade < 0 || month < 1 || month > 12 || day < 1) return undefined;
+  const isLeapYear = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
+  if (day > (DAYS[month - 1] as number) + (month === 2 && isLeapYear ? 1 : 0)) return undefined;
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) return undefined;
+
+  let at = 19;
+  let fraction = '';
+  if (text[at] === '.') {
+    const from = ++at;
+    while (isDigit(text.charCodeAt(at))) at++;
+    if (at === from) return undefined;
+    fraction = text.slice(from, at);
+  }
+  let offset = 0;
+  const zone = text[at];
+  if (zone === '+' || zone === '-') {
+    const hours = twoDigits(text, at + 1);
+    const minutes = twoDigits(text, at + 4);
+    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59 || text[at + 3] !== ':') return undefined;
+    offset = (hours * 60 + minutes) * (zone === '-' ? -60 : 60);
+    at += 6;
+  } else if (zone === 'Z' || zone === 'z') at++;
+  else return undefined;
+  if (at !== text.length) return undefined;
+  const seconds =
+    daysSince1970(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + Math.min(second, 59) - offset;
+  return { seconds, fraction, isLeapSecond: second === 60 };
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}
+
+function twoDigits(text: string, at: number): number {
+  const tens = text.charCodeAt(at);
+  const ones = text.charCodeAt(at + 1);
+  return isDigit(tens) && isDigit(ones) ? (tens - 0x30) * 10 + ones - 0x30 : -1;
 }
 
 function isTimestamp(text: string): boolean {
@@ -315,16 +345,52 @@ export function parseTimestamp(text: string): number | undefined {
   return moment.seconds * 1000 + Number(moment.fraction.slice(0, 3).padEnd(3, '0'));
 }
 
+// Dates are counted in eras of 400 years, which all have as many days, from years that begin in March: the leap day is
+// the last of its year then. Date does the same for more: it was a fifth of reading and writing protobuf.
+const ERA_DAYS = 146_097;
+/** From 0000-03-01 to 1970-01-01. */
+const EPOCH_DAYS = 719_468;
+
+function daysSince1970(year: number, month: number, day: number): number {
+  const y = month <= 2 ? year - 1 : year;
+  const era = Math.floor(y / 400);
+  const yearOfEra = y - era * 400;
+  const dayOfYear = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1;
+  const leapDays = Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100);
+  return era * ERA_DAYS + yearOfEra * 365 + leapDays + dayOfYear - EPOCH_DAYS;
+}
+
 /** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: what a protobuf Timestamp may hold. */
 const SECONDS_MIN = -62_135_596_800;
 const SECONDS_MAX = 253_402_300_799;
 
-/** RFC 3339 in UTC, with 0, 3, 6 or 9 digits behind the point. @returns undefined out of range */
-export function formatMoment(seconds: number, nanos: number): string | undefined {
-  if (!(seconds >= SECONDS_MIN && seconds <= SECONDS_MAX && nanos >= 0 && nanos < 1e9)) return undefined;
-  const whole = new Date(seconds * 1000).toISOString().slice(0, 19);
+export function isProtoMoment(seconds: number, nanos: number): boolean {
+  return seconds >= SECONDS_MIN && seconds <= SECONDS_MAX && nanos >= 0 && nanos < 1e9;
+}
+
+/** RFC 3339 in UTC, with 0, 3, 6 or 9 digits behind the point, of what {@link isProtoMoment}. */
+export function formatMoment(seconds: number, nanos: number): string {
+  const days = Math.floor(seconds / DAY_SECONDS);
+  const time = seconds - days * DAY_SECONDS;
+  const shifted = days + EPOCH_DAYS;
+  const era = Math.floor(shifted / ERA_DAYS);
+  const dayOfEra = shifted - era * ERA_DAYS;
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const monthFromMarch = Math.floor((5 * dayOfYear + 2) / 153);
+  const day = dayOfYear - Math.floor((153 * monthFromMarch + 2) / 5) + 1;
+  const month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9;
+  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+  const clock = `${two(Math.floor(time / 3600))}:${two(Math.floor(time / 60) % 60)}:${two(time % 60)}`;
+  const whole = `${String(year).padStart(4, '0')}-${two(month)}-${two(day)}T${clock}`;
   if (nanos === 0) return `${whole}Z`;
-  return `${whole}.${String(nanos)
-    .padStart(9, '0')
-    .replace(/(?:000){1,2}$/, '')}Z`;
+  if (nanos % 1e6 === 0) return `${whole}.${String(nanos / 1e6).padStart(3, '0')}Z`;
+  if (nanos % 1e3 === 0) return `${whole}.${String(nanos / 1e3).padStart(6, '0')}Z`;
+  return `${whole}.${String(nanos).padStart(9, '0')}Z`;
+}
+
+function two(n: number): string {
+  return n < 10 ? `0${n}` : String(n);
 }
