@@ -16,6 +16,16 @@ export class CommandFailure extends Error {
   }
 }
 
+/** Ends the command with this code and without a word: the result was printed. */
+export class ExitCode extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
 export interface FailureLine {
   readonly code: string;
   readonly message: string;

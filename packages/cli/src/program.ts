@@ -1,6 +1,7 @@
 /** The tree of commands. Each command's work is in commands/ and is loaded when it runs, so that `hadron --help` is quick. */
 import { Command, CommanderError } from 'commander';
-import { CommandFailure, printFailure } from './failure.ts';
+import { resourceCommands } from './commands/resources/index.ts';
+import { CommandFailure, ExitCode, printFailure } from './failure.ts';
 import { type Io, type OutputFormat, processIo } from './io.ts';
 import { clientOptions, collect, outputOption, settingOptions, wholeNumber } from './options.ts';
 import { version } from './version.ts';
@@ -52,6 +53,7 @@ export function buildProgram(io: Io): Command {
     )
     .action(async (names, options) => (await import('./commands/config.ts')).config(io, names, options));
 
+  resourceCommands(program, io);
   kafkaCommands(
     program
       .command('kafka')
@@ -172,8 +174,9 @@ function logCommands(log: Command, io: Io): void {
 
 /** Runs one command line. @returns the exit code */
 export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
-  const at = argv.findIndex((arg) => arg === '--output' || arg.startsWith('--output='));
-  const output: OutputFormat = at >= 0 && `${argv[at]} ${argv[at + 1]}`.includes('json') ? 'json' : 'table';
+  const isJson = (arg: string, i: number): boolean =>
+    arg === '--output=json' || arg === '-ojson' || (/^(--output|-o)$/.test(arg) && argv[i + 1] === 'json');
+  const output: OutputFormat = argv.some(isJson) ? 'json' : 'table';
   try {
     const program = buildProgram(io);
     if (argv.length === 0) {
@@ -184,7 +187,7 @@ export async function run(argv: readonly string[], io: Io = processIo): Promise<
     return 0;
   } catch (error) {
     // commander has printed its own message and says which code it means.
-    if (error instanceof CommanderError) return error.exitCode;
+    if (error instanceof CommanderError || error instanceof ExitCode) return error.exitCode;
     printFailure(io, error, output);
     return error instanceof CommandFailure && error.code === 'INTERRUPTED' ? 130 : 1;
   }

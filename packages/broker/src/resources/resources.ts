@@ -160,7 +160,8 @@ export class Resources {
 
   /**
    * Tells of every change behind `resourceVersion`, in order and when durable; without one, of everything there is first.
-   * A resource that a change brings into the selection is ADDED, one that it takes out is DELETED.
+   * A resource that a change brings into the selection is ADDED, one that it takes out is DELETED. Nothing is told before
+   * this returns.
    * @returns a function that ends it
    * @throws HadronError RESOURCE_NOT_FOUND (kind); RESOURCE_CONFLICT: that version is too long ago, list again
    */
@@ -204,10 +205,17 @@ export class Resources {
       this.watches.delete(end);
       if (error !== undefined) listener.ended(error);
     };
+    // What was durable at once is told later all the same, so what comes behind waits for it.
+    const queue: { readonly events: readonly (WatchEvent | undefined)[]; isDurable: boolean }[] = [];
     const tell = (events: readonly (WatchEvent | undefined)[]): void => {
+      const entry = { events, isDurable: false };
+      queue.push(entry);
       registry.whenDurable({
         committed() {
-          for (const event of events) if (!over && event !== undefined) listener.event(event);
+          entry.isDurable = true;
+          while (queue[0]?.isDurable === true) {
+            for (const event of queue.shift()?.events ?? []) if (!over && event !== undefined) listener.event(event);
+          }
         },
         failed: end,
       });

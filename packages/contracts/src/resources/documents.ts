@@ -3,7 +3,7 @@
  * anything grows: bytes, documents, depth, and what aliases blow up to. Never throws.
  */
 import { type Document, isMap, isNode, isScalar, isSeq, Lexer, LineCounter, parseAllDocuments, visit } from 'yaml';
-import type { FieldError } from './validate.ts';
+import { type FieldError, stepsOf } from './validate.ts';
 
 const CHARACTERS_MAX = 1024 * 1024;
 const DOCUMENTS_MAX = 10_000;
@@ -18,8 +18,8 @@ export interface SourceDocument {
   /** From 1, over everything that was read. */
   readonly document: number;
   readonly value: unknown;
-  /** Where a field stands in the text, from 1; for one that is missing, where its parent does. */
-  lineOf(path: readonly (string | number)[]): number | undefined;
+  /** Where a field (`spec.filters[0]`) stands in the text, from 1; for one that is missing, where its parent does. */
+  lineOf(path: string): number | undefined;
 }
 
 export type ReadDocuments =
@@ -86,11 +86,16 @@ export function readDocuments(text: string, first = 1): ReadDocuments {
         return offset === undefined ? undefined : lines.linePos(offset).line;
       };
       const list = itemsOf(value);
-      if (list === undefined) out.push({ document: first + out.length, value, lineOf: lineAt });
+      if (list === undefined)
+        out.push({ document: first + out.length, value, lineOf: (path) => lineAt(stepsOf(path)) });
       else {
         const above = Array.isArray(value) ? [] : ['items'];
         for (const [i, item] of list.entries())
-          out.push({ document: first + out.length, value: item, lineOf: (path) => lineAt([...above, i, ...path]) });
+          out.push({
+            document: first + out.length,
+            value: item,
+            lineOf: (path) => lineAt([...above, i, ...stepsOf(path)]),
+          });
       }
       if (out.length > DOCUMENTS_MAX) return refuse(`has more than ${DOCUMENTS_MAX} documents; split it`);
     }

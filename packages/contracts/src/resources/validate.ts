@@ -165,6 +165,13 @@ export function pathText(path: Path): string {
   return out;
 }
 
+/** The way back from {@link pathText}. */
+export function stepsOf(path: string): (string | number)[] {
+  return [...path.matchAll(/\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]|([^.[\]]+)/g)].map(([, index, quoted, plain]) =>
+    index !== undefined ? Number(index) : quoted !== undefined ? (JSON.parse(`"${quoted}"`) as string) : (plain ?? ''),
+  );
+}
+
 const BRIEF = 200;
 
 /** Short enough for a message. */
