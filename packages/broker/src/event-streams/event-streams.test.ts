@@ -19,6 +19,7 @@ class World {
 
   static async open(settings: Record<string, string> = {}): Promise<World> {
     const w = new World();
+    w.sim.disk.put('data/shards/readme', new Uint8Array()); // the folder above is its owner's to make durable
     await w.start(settings);
     return w;
   }

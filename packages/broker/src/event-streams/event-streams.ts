@@ -200,13 +200,13 @@ export class LogEventStreams implements EventStreams {
   }
 
   private configured(stream: EventStream): void {
-    this.publishers.get(stream.name)?.configured();
+    for (const publisher of this.publishers.values()) if (publisher.stream === stream) publisher.configured();
     for (const hub of this.hubs.values()) if (hub.stream === stream && hub.partition === undefined) hub.refresh();
   }
 
   private removed(stream: EventStream): void {
     // What is open is refused when its batch is committed: the answer is the same.
-    this.publishers.delete(stream.name);
+    for (const [name, publisher] of this.publishers) if (publisher.stream === stream) this.publishers.delete(name);
     const error = new HadronError('TOPIC_NOT_FOUND', `stream ${stream.name} was deleted`);
     for (const hub of [...this.hubs.values()]) if (hub.stream === stream) hub.end(error);
   }

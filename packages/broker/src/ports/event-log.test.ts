@@ -73,6 +73,10 @@ eventLogContract('two shards of the engine', async (): Promise<EventLogWorld> =>
       if (stream === undefined) throw new Error(`no stream ${name}`);
       return stream;
     },
+    grow: async (name, partitions) => {
+      for (const core of cores) if (core.topics.get(name) !== undefined) core.topics.grow(name, partitions);
+      await sync();
+    },
     remove: async (name) => {
       for (const core of cores) if (core.topics.get(name) !== undefined) core.topics.remove(name);
       await sync();

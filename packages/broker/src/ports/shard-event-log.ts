@@ -47,11 +47,11 @@ class TopicStream implements EventStream {
   readonly name: string;
   readonly topicId: string;
   readonly partitions: TopicPartition[] = [];
+  readonly shard: number;
   private readonly topic: Topic;
-  private readonly shard: number;
 
   constructor(topic: Topic, shard: number) {
-    this.name = topic.name;
+    this.name = topic.streamName;
     this.topicId = topic.id;
     this.topic = topic;
     this.shard = shard;
@@ -68,24 +68,30 @@ class TopicStream implements EventStream {
     this.partitions.length = Math.min(this.partitions.length, partitions.length);
     partitions.forEach((partition, i) => {
       if (this.partitions[i]?.partition === partition) return;
-      this.partitions[i] = new TopicPartition(partition, this.topicId, this.shard);
+      this.partitions[i] = new TopicPartition(partition, this);
     });
   }
 }
 
 class TopicPartition implements EventPartition {
   readonly partition: Partition;
-  readonly topicId: string;
-  readonly shard: number;
+  private readonly of: TopicStream;
 
-  constructor(partition: Partition, topicId: string, shard: number) {
+  constructor(partition: Partition, of: TopicStream) {
     this.partition = partition;
-    this.topicId = topicId;
-    this.shard = shard;
+    this.of = of;
   }
 
   get stream(): string {
-    return this.partition.topic;
+    return this.of.name;
+  }
+
+  get topicId(): string {
+    return this.of.topicId;
+  }
+
+  get shard(): number {
+    return this.of.shard;
   }
 
   get index(): number {
@@ -145,7 +151,7 @@ export class ShardEventLog implements EventLog {
 
   stream(name: string): EventStream | undefined {
     for (let shard = 0; shard < this.parts.length; shard++) {
-      const topic = this.part(shard).topics.get(name);
+      const topic = this.part(shard).topics.byStreamName(name);
       if (topic !== undefined) return this.face(topic, shard);
     }
     return undefined;
