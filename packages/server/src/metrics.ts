@@ -167,6 +167,7 @@ function apiMetrics(m: MetricsRegistry, api: ApiDoor): void {
       }
     },
   });
+  m.gauge('hadron_http_connections', 'Connections to the HTTP port, of every kind.', () => api.connectionCount());
   m.gauge('hadron_http_body_bytes', 'Memory of requests to the API that are not whole yet.', () => api.bodyBytes);
   m.gauge('hadron_http_tails', 'Readers of events that follow a stream: SSE and NDJSON.', () => api.tails.count);
   const counter = (name: string, help: string, read: () => number): void =>

@@ -123,6 +123,7 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       },
     });
     closers.push(() => http.close());
+    api.connectionCount = () => http.connectionCount;
     const [httpAddress] = http.addresses;
     const [metricsAddress] = http.metricsAddresses;
     if (httpAddress === undefined)

@@ -74,6 +74,8 @@ export class ApiDoor implements HttpDoor {
   readonly metrics: ApiMetrics;
   readonly router: Router<Route>;
   readonly tails: Tails;
+  /** Connections of its port; set by whoever opened it. */
+  connectionCount: () => number = () => 0;
   private readonly sockets: Router<SocketRoute>;
   private readonly options: ApiDoorOptions;
   private readonly budget: BodyBudget;
@@ -113,6 +115,7 @@ export class ApiDoor implements HttpDoor {
     const path = question < 0 ? url : url.slice(0, question);
     const search = question < 0 ? '' : url.slice(question);
     try {
+      if (request.headers.host === undefined && request.httpVersion === '1.1') throw noHost();
       guard(request.headers, request.httpVersionMajor === 2, options);
     } catch (error) {
       return this.refuse(request, response, error);
@@ -262,6 +265,10 @@ function noParams(): never {
 
 function nothingAt(path: string): RequestRefused {
   return new RequestRefused(404, `nothing at ${path.slice(0, 200)}; the API begins at /v1`);
+}
+
+function noHost(): RequestRefused {
+  return new RequestRefused(400, 'HTTP/1.1 wants the header "host"', { field: 'host' });
 }
 
 function upgradeNeeded(path: string): RequestRefused {

@@ -55,11 +55,15 @@ export class SharedPort {
         requestTimeout: REQUEST_MS,
         connectionsCheckingInterval: SWEEP_MS,
         keepAliveTimeout: IDLE_MS,
+        // The handler says so itself, with more words.
+        requireHostHeader: false,
         // Offers of h2c and the like are passed over, as the standard wants; the request is answered as it is (Node 24.9 on).
         shouldUpgradeCallback: wantsWebSocket,
       },
       (request, response) => handler.request(request, response),
     );
+    // An expectation that nobody knows: the request is answered all the same.
+    this.http1.on('checkExpectation', (request, response) => handler.request(request, response));
     this.http1.on('upgrade', (request, socket, head) => handler.upgrade(request, socket, head));
     this.http1.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       if (error.code === 'ECONNRESET' || !socket.writable) socket.destroy();

@@ -17,11 +17,20 @@ export interface TestServer {
   /** An event in binary mode. */
   publish(stream: string, attributes: Readonly<Record<string, string>>, data?: string): Promise<Response>;
   stop(): Promise<void>;
+  /** Stops it and removes its folder. */
+  remove(): Promise<void>;
 }
 
-export async function openServer(set: readonly string[] = [], cors?: string): Promise<TestServer> {
+/** One that ends with the test. */
+export async function openServer(set: readonly string[] = []): Promise<TestServer> {
+  const server = await startTestServer(set);
+  onTestFinished(() => server.remove());
+  return server;
+}
+
+export async function startTestServer(set: readonly string[]): Promise<TestServer> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'hadron-api-'));
-  const flags = { data: dir, kafkaPort: '0', httpPort: '0', listen: ['127.0.0.1'], set, corsOrigins: cors };
+  const flags = { data: dir, kafkaPort: '0', httpPort: '0', listen: ['127.0.0.1'], set };
   const { settings } = await loadSettings({ flags, env: {}, cwd: dir, readText: () => '' });
   const bugs: string[] = [];
   const logger = {
@@ -32,10 +41,6 @@ export async function openServer(set: readonly string[] = [], cors?: string): Pr
   const server = await startServer(settings, { logger, version: 'test' });
   let stopped: Promise<void> | undefined;
   const stop = () => (stopped ??= server.close());
-  onTestFinished(async () => {
-    await stop();
-    fs.rmSync(dir, { recursive: true, force: true });
-  });
   const { port } = server.httpAddress;
   const url = `http://127.0.0.1:${port}/v1`;
   return {
@@ -43,6 +48,10 @@ export async function openServer(set: readonly string[] = [], cors?: string): Pr
     url,
     bugs,
     stop,
+    async remove() {
+      await stop();
+      fs.rmSync(dir, { recursive: true, force: true });
+    },
     async call(method, at, body) {
       const init = body === undefined ? {} : { body: JSON.stringify(body) };
       const response = await fetch(`${url}${at}`, { method, ...init });
