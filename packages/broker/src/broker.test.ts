@@ -1,12 +1,14 @@
 /** The broker as plain objects, without sockets (statement 15), on the simulated disk and clock. */
 import { HadronError, silentLogger } from '@hadron/base';
 import { encodeBatch } from '@hadron/kafka-protocol/records';
+import { Shard } from '@hadron/log';
 import { Sim, type SimMachine } from '@hadron/testkit';
 import { describe, expect, test } from 'vitest';
 import { Broker } from './broker.ts';
 import { resolveBrokerSettings } from './config/index.ts';
 import type { FetchedPartition } from './streams/fetcher.ts';
 import { newProduceOutcome } from './streams/partition.ts';
+import { recordFormat } from './streams/record-format.ts';
 
 class World {
   readonly sim = new Sim(1);
@@ -148,6 +150,26 @@ describe('the broker without sockets', () => {
     expect(w.broker.core).not.toBe(before);
     expect([w.broker.trouble, w.broker.recoveries]).toEqual([undefined, 1]);
     expect(w.broker.core.topics.get('t')?.partitions[0]?.highWatermark).toBeGreaterThanOrEqual(1);
+  });
+
+  test('a folder from before there was a deliveries log gets one, once', async () => {
+    const w = new World();
+    const { fs, clock, random } = w.sim.start('older');
+    const older = await w.run(
+      Shard.open({ fs, clock, random, logger: silentLogger, directory: 'data/shards/0', formats: [recordFormat] }),
+    );
+    const logs = ['__registry', '__groups'].map((name) => older.newLog({ name, format: recordFormat }));
+    older.appendSet(
+      logs.map((log) => ({ kind: 'create', log })),
+      { control: true },
+    );
+    await w.run(older.close());
+    const names = (): string[] => [...w.broker.core.shard.logs.values()].map((log) => `${log.id} ${log.name}`);
+    await w.open();
+    expect(names()).toEqual(['1 __registry', '2 __groups', '3 __deliveries']);
+    await w.topic('t');
+    await w.restart();
+    expect(names()).toEqual(['1 __registry', '2 __groups', '3 __deliveries', '4 t-0']);
   });
 
   test('G5 producer ids of a block that is not durable are not given', async () => {

@@ -1,7 +1,7 @@
 import { HadronError } from '@hadron/base';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeCursor, encodeCursor } from './cursor.ts';
+import { advanceCursor, decodeCursor, encodeCursor } from './cursor.ts';
 
 const offset = fc.oneof(fc.nat(), fc.maxSafeNat(), fc.constantFrom(0, 127, 128, Number.MAX_SAFE_INTEGER));
 const topicId = fc.stringMatching(/^[0-9a-f]{32}$/);
@@ -36,6 +36,15 @@ describe('a cursor', () => {
     expect(encodeCursor('a'.repeat(32), undefined, [10 ** 9]).length).toBeLessThanOrEqual(10);
     const many = new Array<number>(100).fill(10 ** 13 - 1);
     expect(encodeCursor('a'.repeat(32), undefined, many).length).toBeLessThanOrEqual(1_000);
+  });
+
+  test('advances behind one record, of all partitions or of one', () => {
+    const id = 'a'.repeat(32);
+    const all = advanceCursor(id, undefined, encodeCursor(id, undefined, [5, 6]), { partition: 3, offset: 9 });
+    expect(decodeCursor(id, undefined, all)).toEqual([5, 6, 0, 10]);
+    expect(advanceCursor(id, undefined, all, { partition: 3, offset: 4 })).toBe(all);
+    const one = advanceCursor(id, 7, encodeCursor(id, 7, [5]), { partition: 7, offset: 5 });
+    expect(decodeCursor(id, 7, one)).toEqual([6]);
   });
 
   test('of another stream, another life of it or another selection is refused', () => {

@@ -1,8 +1,12 @@
 /** Events in and events read, through a real Broker on the simulated disk: restarts, crashes, disk failures. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { HadronError, silentLogger, systemClock, systemRandom } from '@hadron/base';
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
 import { cloudEvent, readRecord, recordToEvent } from '@hadron/contracts/events';
 import { encodeBatch } from '@hadron/kafka-protocol/records';
+import { nodeFileSystem } from '@hadron/log';
 import { Sim, type SimMachine } from '@hadron/testkit';
 import { describe, expect, test } from 'vitest';
 import { Broker } from '../broker.ts';
@@ -261,7 +265,7 @@ describe('publishing', () => {
     const off = await World.open({ 'auto.create.topics.enable': 'false' });
     const error = await off.publish('new', [event('a')]).catch((e: unknown) => e as HadronError);
     expect(error).toMatchObject({ code: 'TOPIC_NOT_FOUND' });
-    expect(String(error)).toMatch(/auto\.create\.topics\.enable/);
+    expect((error as HadronError).message).toMatch(/auto\.create\.topics\.enable/);
     expect(await off.run(codeOf(off.events.info('new')))).toBe('TOPIC_NOT_FOUND');
     const page = off.events.page('new', { from: 'beginning' }, { records: 1, bytes: 1 });
     expect(await off.run(codeOf(page))).toBe('TOPIC_NOT_FOUND');
@@ -295,7 +299,8 @@ describe('publishing', () => {
     const four = [event('a'), event('b'), event('c'), event('d')];
     const error = await publish(four, { atomic: true }).catch((e: unknown) => e as HadronError);
     expect(error).toMatchObject({ code: 'CROSS_SHARD' });
-    for (const part of ['0', '1', '2', '3', 'on shard 0', 'on shard 1']) expect(String(error)).toContain(part);
+    for (const part of ['0', '1', '2', '3', 'on shard 0', 'on shard 1'])
+      expect((error as HadronError).message).toContain(part);
     expect([...log.streams()].flatMap((s) => s.partitions.map((p) => p.nextOffset))).toEqual([0, 0, 0, 0]);
     expect((await publish(four, { atomic: true, partition: 3 })).map(at)).toEqual(['3/0', '3/1', '3/2', '3/3']);
     // Without atomic each shard takes its part.
@@ -326,6 +331,38 @@ describe('publishing', () => {
     await w.publish('s', [event('after')]);
     expect((await w.ids('s')).map((line) => line.split(' ')[1])).toEqual(expect.arrayContaining(['before', 'after']));
   });
+});
+
+test('on a real folder: published, read back, after a stop as well', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hadron-events-'));
+  const open = (): Promise<Broker> =>
+    Broker.open({
+      fs: nodeFileSystem,
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+      directory: `${folder}/shards/0`,
+      clusterId: 'c',
+      nodeId: 1,
+      settings: resolveBrokerSettings({}),
+      shardSettings: { minFreeBytes: 0 },
+    });
+  try {
+    let broker = await open();
+    const done = await new Promise<readonly PublishResult[]>((resolve, reject) =>
+      broker.core.events.publish('orders', [event('a'), event('b')], {}, (e, r) =>
+        e === undefined ? resolve(r) : reject(e),
+      ),
+    );
+    expect(done.map(at)).toEqual(['0/0', '0/1']);
+    await broker.close();
+    broker = await open();
+    const page = await broker.core.events.page('orders', { from: 'beginning' }, { records: 10, bytes: 10_000 });
+    expect(page.records.map(idOf)).toEqual(['a', 'b']);
+    await broker.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 describe('record batches', () => {
