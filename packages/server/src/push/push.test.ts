@@ -1,0 +1,539 @@
+/** Subscriptions against real HTTP servers: every W rule and the handshake of cloudevents.md §8. */
+import { silentLogger, systemClock, systemRandom } from '@hadron/base';
+import { type CloudEvent, cloudEvent, parseJsonEvent, readHttpEvent } from '@hadron/contracts/events';
+import type { Resource, SubscriptionSpec } from '@hadron/contracts/resources';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type AddressPolicy, anyAddress, publicOnly, type Resolve, systemResolve } from './address-policy.ts';
+import { PushService } from './push-service.ts';
+import type { PushStatus } from './push-worker.ts';
+import { eventOf, ListGroup } from './testing/list-group.ts';
+
+interface Seen {
+  readonly method: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly rawHeaders: string[];
+  readonly body: Buffer;
+  readonly atMs: number;
+}
+
+type Answer = { status: number; headers?: Record<string, string>; body?: string; afterMs?: number };
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const CONSENT = { 'webhook-allowed-origin': '*', 'webhook-allowed-rate': '*' };
+
+/** A sink that consents, unless `options` says otherwise, and answers events as told. */
+class Sink {
+  readonly seen: Seen[] = [];
+  readonly server: Server;
+  options: Answer = { status: 200, headers: CONSENT };
+  answer: (event: Seen, nth: number) => Answer = () => ({ status: 204 });
+  underWay = 0;
+  mostUnderWay = 0;
+
+  constructor(make: (listener: RequestListener) => Server = createServer) {
+    this.server = make((request, response) => {
+      const parts: Buffer[] = [];
+      request.on('data', (part: Buffer) => parts.push(part));
+      request.on('end', () => {
+        const { method = '', headers, rawHeaders } = request;
+        const seen: Seen = { method, headers, rawHeaders, body: Buffer.concat(parts), atMs: performance.now() };
+        this.seen.push(seen);
+        const answer = method === 'OPTIONS' ? this.options : this.answer(seen, this.events.length);
+        this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
+        setTimeout(() => {
+          this.underWay--;
+          response.writeHead(answer.status, answer.headers).end(answer.body);
+        }, answer.afterMs ?? 0);
+      });
+    });
+  }
+
+  get events(): Seen[] {
+    return this.seen.filter((one) => one.method !== 'OPTIONS');
+  }
+
+  get handshakes(): Seen[] {
+    return this.seen.filter((one) => one.method === 'OPTIONS');
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  async listen(host = '127.0.0.1', port = 0): Promise<this> {
+    await new Promise<void>((done) => this.server.listen(port, host, done));
+    closers.push(() => {
+      this.server.closeAllConnections();
+      return new Promise((done) => this.server.close(done));
+    });
+    return this;
+  }
+}
+
+const sinkOf = (): Promise<Sink> => new Sink().listen();
+
+interface Setup {
+  spec?: Partial<SubscriptionSpec>;
+  policy?: AddressPolicy;
+  allowHttp?: boolean;
+  resolve?: Resolve;
+  callbackUrl?: string;
+  ca?: string;
+}
+
+function push(sink: Sink | string, setup: Setup = {}) {
+  const group = new ListGroup(systemClock);
+  const statuses: PushStatus[] = [];
+  const service = new PushService({
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+    deliveries: () => group,
+    eventOf,
+    origin: 'hadron.example',
+    policy: setup.policy ?? anyAddress,
+    allowHttp: setup.allowHttp ?? true,
+    resolve: setup.resolve ?? systemResolve,
+    ca: setup.ca,
+    callbackUrl: setup.callbackUrl,
+    onStatus: (_, __, status) => statuses.push(status),
+  });
+  closers.push(() => service.close());
+  const resource = (generation = 1, conditions: Resource['status']['conditions'] = []): Resource<SubscriptionSpec> => ({
+    apiVersion: 'hadron.rs/v1',
+    kind: 'Subscription',
+    metadata: { name: 'mail', namespace: 'default', resourceVersion: '1', generation, uid: 'u' },
+    status: { observedGeneration: generation, conditions },
+    spec: {
+      stream: 'orders',
+      sink: typeof sink === 'string' ? sink : `http://127.0.0.1:${sink.port}/hook?a=b`,
+      protocol: 'HTTP',
+      mode: 'binary',
+      concurrency: 10,
+      suspended: false,
+      delivery: { policy: { backoffMs: [20], maxDeliveries: 3 } },
+      ...setup.spec,
+    },
+  });
+  service.apply(resource());
+  return { group, statuses, service, resource };
+}
+
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 10_000, interval: 5 });
+
+const order = (id: string, subject?: string): CloudEvent =>
+  cloudEvent({
+    id,
+    source: '/shop',
+    type: 'order.placed',
+    ...(subject === undefined ? {} : { subject }),
+    data: { id },
+  });
+
+const idOf = (seen: Seen): string => String(seen.headers['ce-id']);
+
+describe('delivery (§8.1)', () => {
+  it('W3, W9: binary mode, to the exact URI, with the agreed origin; the event is as it was published', async () => {
+    const sink = await sinkOf();
+    const { group, statuses } = push(sink, {
+      spec: { protocolSettings: { method: 'POST', headers: { 'X-Team': 'a' } } },
+    });
+    const event = cloudEvent({
+      id: '7',
+      source: '/shop',
+      type: 'order.placed',
+      subject: 'Euro € "x" 100%',
+      datacontenttype: 'application/json',
+      data: { id: '7', total: 12 },
+      comexample: 'kept',
+    });
+    group.publish(event);
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    const [seen] = sink.events;
+    expect(seen).toMatchObject({ method: 'POST' });
+    expect(seen!.headers).toMatchObject({
+      'webhook-request-origin': 'hadron.example',
+      'x-team': 'a',
+      'ce-subject': 'Euro%20%E2%82%AC%20%22x%22%20100%25',
+      'content-type': 'application/json',
+    });
+    const ours = Object.entries(seen!.headers).filter(([name]) => name.startsWith('ce-') || name === 'content-type');
+    const received = readHttpEvent(ours as [string, string][], seen!.body);
+    expect({ ...received, data: Buffer.from(received.data!) }).toEqual({ ...event, data: Buffer.from(event.data!) });
+    expect(statuses.map((status) => status.reason)).toEqual(['Handshaking', 'Delivering']);
+  });
+
+  it('structured mode; an event without data', async () => {
+    const sink = await sinkOf();
+    const { group } = push(sink, { spec: { mode: 'structured' } });
+    group.publish(order('1'), cloudEvent({ id: '2', source: '/shop', type: 'empty' }));
+    await until(() => expect(sink.events).toHaveLength(2));
+    for (const seen of sink.events)
+      expect(seen.headers['content-type']).toBe('application/cloudevents+json; charset=utf-8');
+    const received = sink.events.map((seen) => parseJsonEvent(seen.body));
+    expect(received.map((event) => event.id).sort()).toEqual(['1', '2']);
+    expect(received.find((event) => event.id === '2')!.data).toBeUndefined();
+  });
+
+  it('W1: plain HTTP only where it is allowed', async () => {
+    const sink = await sinkOf();
+    const { group, statuses } = push(sink, { allowHttp: false });
+    group.publish(order('1'));
+    await until(() => expect(statuses.at(-1)?.reason).toBe('SinkNotAllowed'));
+    expect(sink.seen).toEqual([]);
+    expect(group.opened).toEqual([]);
+  });
+
+  it('W1: HTTPS, and a certificate that nobody trusts is no sink', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'hadron-push-'));
+    closers.push(() => rmSync(dir, { recursive: true }));
+    const [keyFile, certFile] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
+    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
+    const make = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+    execFileSync('openssl', [...make, '-keyout', keyFile, '-out', certFile, ...subject], { stdio: 'ignore' });
+    const [key, cert] = [readFileSync(keyFile, 'utf8'), readFileSync(certFile, 'utf8')];
+    const sink = await new Sink((listener) => createTlsServer({ key, cert }, listener) as unknown as Server).listen();
+    const url = `https://localhost:${sink.port}/`;
+    const trusting = push(url, { allowHttp: false, ca: cert });
+    trusting.group.publish(order('1'));
+    await until(() => expect(trusting.group.entries[0]!.state).toBe('acked'));
+    sink.seen.length = 0;
+    const strict = push(url, { allowHttp: false });
+    await until(() => expect(strict.statuses.at(-1)?.reason).toBe('SinkUnreachable'));
+    expect(strict.statuses.at(-1)!.message).toMatch(/certificate/);
+    expect(sink.seen).toEqual([]);
+  });
+
+  it('W2: a redirect is not followed and counts as a failure', async () => {
+    const elsewhere = await sinkOf();
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 307, headers: { location: `http://127.0.0.1:${elsewhere.port}/` } });
+    const { group } = push(sink);
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]).toMatchObject({ state: 'dead', attempt: 3 }));
+    expect(group.entries[0]!.reason).toBe('the sink answered 307; redirects are not followed');
+    expect(elsewhere.seen).toEqual([]);
+  });
+
+  it('W4: 410 ends the Subscription; what was out goes back uncounted; a changed one begins again', async () => {
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 410 });
+    const { group, statuses, service, resource } = push(sink);
+    group.publish(order('1'));
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Unsubscribed'));
+    group.publish(order('2'));
+    expect(group.entries.map(({ state, attempt }) => [state, attempt])).toEqual([
+      ['ready', 1],
+      ['ready', 1],
+    ]);
+    // The condition survives a restart of the server.
+    const condition = {
+      type: 'Ready',
+      status: 'False' as const,
+      reason: 'Unsubscribed',
+      message: '',
+      observedGeneration: 1,
+      lastTransitionTime: '2026-11-21T14:00:00Z',
+    };
+    service.remove('mail');
+    service.apply(resource(1, [condition]));
+    sink.answer = () => ({ status: 204 });
+    await new Promise((done) => setTimeout(done, 100));
+    expect(sink.events).toHaveLength(1);
+    service.apply(resource(2, [condition]));
+    await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
+  });
+
+  it('W5: nothing is sent to the sink before Retry-After has passed', async () => {
+    const sink = await sinkOf();
+    sink.answer = (_, nth) => (nth === 1 ? { status: 429, headers: { 'retry-after': '1' } } : { status: 204 });
+    const { group, statuses } = push(sink, { spec: { concurrency: 1 } });
+    group.publish(order('1', 'a'), order('2', 'b'), order('3', 'c'));
+    await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked', 'acked']));
+    const [first, second] = sink.events;
+    expect(second!.atMs - first!.atMs).toBeGreaterThanOrEqual(990);
+    expect(statuses.map((status) => status.reason)).toEqual(['Handshaking', 'Delivering', 'RetryAfter', 'Delivering']);
+    expect(group.entries.map((entry) => entry.attempt)).toEqual([2, 1, 1]); // the others were held, not failed
+  });
+
+  it('W6, W7: 415 and other permanent answers go to the dead letter at once', async () => {
+    const sink = await sinkOf();
+    sink.answer = (seen) => ({ status: Number(idOf(seen)) });
+    const { group } = push(sink);
+    group.publish(order('415'), order('400'), order('404'), order('401'));
+    await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['dead', 'dead', 'dead', 'dead']));
+    expect(group.entries.map((entry) => [entry.attempt, entry.reason])).toEqual([
+      [1, 'the sink answered 415'],
+      [1, 'the sink answered 400'],
+      [1, 'the sink answered 404'],
+      [1, 'the sink answered 401'],
+    ]);
+  });
+
+  it('W7: server errors, time-outs and broken connections are tried again, then dead', async () => {
+    const sink = await sinkOf();
+    sink.answer = (_, nth) =>
+      nth === 1 ? { status: 503 } : nth === 2 ? { status: 204, afterMs: 1_000 } : { status: 204 };
+    const { group } = push(sink, {
+      spec: { delivery: { policy: { backoffMs: [20], maxDeliveries: 3, timeoutMs: 200 } } },
+    });
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]).toMatchObject({ state: 'acked', attempt: 3 }));
+    sink.answer = () => ({ status: 500 });
+    group.publish(order('2'));
+    await until(() =>
+      expect(group.entries[1]).toMatchObject({ state: 'dead', attempt: 3, reason: 'the sink answered 500' }),
+    );
+    sink.server.closeAllConnections();
+    await new Promise((done) => sink.server.close(done));
+    group.publish(order('3'));
+    await until(() => expect(group.entries[2]).toMatchObject({ state: 'dead', attempt: 3 }));
+    expect(group.entries[2]!.reason).toMatch(/ECONNREFUSED/);
+  });
+
+  it('an answer without end costs the sink its connection, not us our memory', async () => {
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 200, body: 'x'.repeat(2_000_000) });
+    const { group } = push(sink);
+    group.publish(order('1'), order('2'));
+    await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
+  });
+
+  it('W8: credentials', async () => {
+    const sink = await sinkOf();
+    const plain = push(sink, { spec: { credential: { type: 'PLAIN', identifier: 'u', secret: 'p' } } });
+    plain.group.publish(order('1'));
+    await until(() => expect(sink.events).toHaveLength(1));
+    expect(sink.seen.map((seen) => seen.headers.authorization)).toEqual(['Basic dTpw', 'Basic dTpw']);
+    const bearer = push(sink, { spec: { credential: { type: 'ACCESSTOKEN', accessToken: 'abc' } } });
+    bearer.group.publish(order('1'));
+    await until(() => expect(sink.events).toHaveLength(2));
+    expect(sink.events[1]!.headers.authorization).toBe('Bearer abc');
+    const refreshed = push(sink, { spec: { credential: { type: 'REFRESHTOKEN' } } });
+    await until(() => expect(refreshed.statuses.at(-1)?.reason).toBe('CredentialUnsupported'));
+  });
+});
+
+describe('handshake (§8.2)', () => {
+  it('asks OPTIONS of the exact URI and sends with consent only', async () => {
+    const sink = await sinkOf();
+    const { group } = push(sink);
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    expect(sink.seen.map((seen) => seen.method)).toEqual(['OPTIONS', 'POST']);
+    expect(sink.handshakes[0]!.headers['webhook-request-origin']).toBe('hadron.example');
+  });
+
+  it.each<[string, Answer]>([
+    ['a friendly status is no consent', { status: 200 }],
+    ['refused', { status: 405 }],
+    [
+      'another origin',
+      { status: 200, headers: { 'webhook-allowed-origin': 'x.example', 'webhook-allowed-rate': '*' } },
+    ],
+  ])('%s: nothing is sent', async (_, options) => {
+    const sink = await sinkOf();
+    sink.options = options;
+    const { group, statuses } = push(sink);
+    group.publish(order('1'));
+    await until(() => expect(statuses.at(-1)?.reason).toBe('ConsentRefused'));
+    await new Promise((done) => setTimeout(done, 50));
+    expect(sink.events).toEqual([]);
+    expect(group.opened).toEqual([]);
+  });
+
+  it('consent later, at the callback URL, once, by its key alone', async () => {
+    const sink = await sinkOf();
+    sink.options = { status: 200 };
+    const { group, statuses, service } = push(sink, { callbackUrl: 'https://hadron.example/consent/' });
+    group.publish(order('1'));
+    await until(() => expect(statuses.at(-1)?.reason).toBe('AwaitingConsent'));
+    const callback = String(sink.handshakes[0]!.headers['webhook-request-callback']);
+    expect(callback).toMatch(/^https:\/\/hadron\.example\/consent\/[A-Za-z0-9_-]{43}$/);
+    const key = callback.split('/').at(-1)!;
+    expect(service.consent(`${key.slice(0, -1)}!`, undefined)).toBe(false);
+    expect(service.consent(key, '0')).toBe(false);
+    expect(sink.events).toEqual([]);
+    expect(service.consent(key, '600')).toBe(true);
+    expect(service.consent(key, '600')).toBe(false);
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+  });
+
+  it('asks again while the sink cannot be reached', async () => {
+    const sink = await sinkOf();
+    const { port } = sink;
+    sink.server.closeAllConnections();
+    await new Promise((done) => sink.server.close(done));
+    const { group, statuses } = push(`http://127.0.0.1:${port}/`);
+    group.publish(order('1'));
+    await until(() => expect(statuses.at(-1)?.reason).toBe('SinkUnreachable'));
+    await new Sink().listen('127.0.0.1', port);
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+  });
+
+  it('the granted rate is a hard limit, and waiting for it is no failed attempt', async () => {
+    const sink = await sinkOf();
+    sink.options = { status: 200, headers: { 'webhook-allowed-origin': '*', 'webhook-allowed-rate': '300' } };
+    const { group } = push(sink, {
+      spec: { delivery: { policy: { backoffMs: [20], maxDeliveries: 3, timeoutMs: 300 } } },
+    });
+    group.publish(...['1', '2', '3', '4', '5'].map((id) => order(id)));
+    await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
+    const times = sink.events.map((seen) => seen.atMs);
+    for (const [index, time] of times.slice(1).entries()) expect(time - times[index]!).toBeGreaterThan(190);
+    expect(group.entries.map((entry) => entry.attempt)).toEqual([1, 1, 1, 1, 1]); // the last waited for 800 ms
+  });
+
+  it('asks for the rate of its group', async () => {
+    const sink = await sinkOf();
+    push(sink, { spec: { delivery: { rateLimit: { count: 5, perMs: 1_000, by: 'group' } } } });
+    await until(() => expect(sink.handshakes[0]?.headers['webhook-request-rate']).toBe('300'));
+  });
+});
+
+describe('order and concurrency', () => {
+  it('no more requests at once than the Subscription says', async () => {
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 204, afterMs: 20 });
+    const { group } = push(sink, { spec: { concurrency: 3 } });
+    group.publish(...Array.from({ length: 12 }, (_, index) => order(String(index))));
+    await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
+    expect(sink.mostUnderWay).toBe(3);
+  });
+
+  it('requests of a session that was lost still count', async () => {
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 204, afterMs: 2_000 });
+    const { group } = push(sink, { spec: { concurrency: 2 } });
+    group.publish(order('1'), order('2'));
+    await until(() => expect(sink.underWay).toBe(2));
+    group.end(); // opened again after about a second
+    await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
+    expect(sink.events.map(idOf).sort()).toEqual(['1', '1', '2', '2']);
+    expect(sink.mostUnderWay).toBe(2);
+  });
+
+  it('the events of a lane go one after another, also when one fails', async () => {
+    const sink = await sinkOf();
+    sink.answer = (seen, nth) => ({ status: idOf(seen) === '1' && nth < 4 ? 500 : 204, afterMs: 10 });
+    const { group } = push(sink, { spec: { delivery: { window: 4, policy: { backoffMs: [20], maxDeliveries: 9 } } } });
+    group.publish(...['0', '1', '2', '3'].map((id) => order(id, 'one lane')));
+    await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
+    expect(sink.mostUnderWay).toBe(1);
+    expect(sink.events.map(idOf)).toEqual(['0', '1', '1', '1', '2', '3']);
+  });
+});
+
+describe('addresses', () => {
+  it.each([
+    'http://127.0.0.1:PORT/',
+    'http://localhost:PORT/',
+    'http://2130706433:PORT/',
+    'http://[::ffff:127.0.0.1]:PORT/',
+  ])('%s is never connected to', async (url) => {
+    const sink = await sinkOf();
+    let connections = 0;
+    sink.server.on('connection', () => connections++);
+    const { statuses } = push(url.replace('PORT', String(sink.port)), { policy: publicOnly });
+    await until(() => expect(statuses.at(-1)?.reason).toBe('SinkNotAllowed'));
+    expect(connections).toBe(0);
+  });
+
+  it('of several addresses, the one connected to is one that was checked', async () => {
+    const inside = await new Sink().listen('127.0.0.1');
+    const outside = await new Sink().listen('127.0.0.2', inside.port);
+    const { group } = push(`http://sink.example:${inside.port}/`, {
+      policy: (address) => address === '127.0.0.2',
+      resolve: (_, done) =>
+        done(
+          null,
+          ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 })),
+        ),
+    });
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    expect(outside.events).toHaveLength(1);
+    expect(inside.seen).toEqual([]);
+  });
+
+  it('a name that moves inside after it consented is refused, and the event is not blamed', async () => {
+    const inside = await new Sink().listen('127.0.0.1');
+    const outside = await new Sink().listen('127.0.0.2', inside.port);
+    outside.options = { status: 200, headers: { ...CONSENT, connection: 'close' } };
+    let address = '127.0.0.2';
+    const { group, statuses } = push(`http://sink.example:${inside.port}/`, {
+      policy: (one) => one === '127.0.0.2',
+      resolve: (_, done) => done(null, [{ address, family: 4 }]),
+    });
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
+    address = '127.0.0.1';
+    group.publish(order('1'));
+    await until(() => expect(statuses.at(-1)?.reason).toBe('SinkNotAllowed'));
+    expect(inside.seen).toEqual([]);
+    expect(group.entries[0]).toMatchObject({ state: 'ready', attempt: 1 });
+    address = '127.0.0.2';
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+  });
+});
+
+describe('with its group', () => {
+  it('a changed document changes the group', async () => {
+    const sink = await sinkOf();
+    const { group, service, resource } = push(sink, { spec: { types: ['order.placed'], group: 'mailers' } });
+    await until(() => expect(group.opened).toHaveLength(1));
+    expect(group.opened[0]).toMatchObject({
+      stream: 'orders',
+      group: 'mailers',
+      settings: { durable: true, filters: [{ any: [{ exact: { type: 'order.placed' } }] }] },
+      credit: 10,
+    });
+    group.settingsAgree = false;
+    service.apply(resource(2));
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    expect(group.settingsAgree).toBe(true);
+  });
+
+  it('a session that ends is opened again', async () => {
+    const sink = await sinkOf();
+    const { group, statuses } = push(sink);
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
+    group.end();
+    expect(statuses.at(-1)).toMatchObject({ ready: false, reason: 'StreamUnavailable' });
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+  });
+
+  it('closing waits for what is under way and gives the rest back', async () => {
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 204, afterMs: 100 });
+    const { group, service } = push(sink, { spec: { concurrency: 1 } });
+    group.publish(order('1'), order('2'));
+    await until(() => expect(sink.events).toHaveLength(1));
+    await service.close();
+    expect(group.entries.map(({ state, attempt }) => [state, attempt])).toEqual([
+      ['acked', 1],
+      ['ready', 1],
+    ]);
+    await new Promise((done) => setTimeout(done, 50));
+    expect(sink.events).toHaveLength(1);
+  });
+
+  it('suspended: not even asked', async () => {
+    const sink = await sinkOf();
+    const { statuses, group } = push(sink, { spec: { suspended: true } });
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Suspended'));
+    expect([sink.seen, group.opened]).toEqual([[], []]);
+  });
+});
