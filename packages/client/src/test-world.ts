@@ -47,7 +47,7 @@ export async function openWorld(): Promise<TestWorld> {
       const shared = { clock: systemClock, logger: silentLogger, authorize: allowAll };
       const rpc = new RpcDoor({
         ...shared,
-        routes: rpcRoutes({ broker: { core: services }, ...shared }, {
+        routes: rpcRoutes({ ask: () => services, ...shared }, {
           ready: () => true,
           clock: systemClock,
         } as never),
