@@ -1,6 +1,6 @@
 /**
- * Writes the reference pages docs/settings.md, docs/metrics.md and docs/errors.md, and the recovery cases in
- * packages/log/README.md, from the tables of the code.
+ * Writes the reference pages docs/settings.md, docs/metrics.md and docs/errors.md, what events keep on their way
+ * (docs/cloudevents-table.md), and the recovery cases in packages/log/README.md, from the tables of the code.
  *
  *   node --conditions=hadron-source docs/generate.ts           writes them
  *   node --conditions=hadron-source docs/generate.ts --check   exit code 1 when one of them is not current
@@ -14,6 +14,7 @@ import { BROKER_SETTINGS, type Broker, type Setting, TOPIC_CONFIGS, type TopicCo
 import { kafkaErrorName } from '@hadron/kafka-protocol';
 import { RECOVERY_CASES } from '@hadron/log';
 import { SERVER_SETTINGS } from '@hadron/server';
+import { DIFFERENCES, inOutTable } from '../packages/contracts/src/events/testing/in-out-table.ts';
 import type { ApiDoor } from '../packages/server/src/api/index.ts';
 import type { KafkaDoor } from '../packages/server/src/kafka/door.ts';
 import { KAFKA_CODE } from '../packages/server/src/kafka/error-codes.ts';
@@ -290,12 +291,56 @@ function logReadme(): string {
   return `${page.slice(0, from)}${CASES_BEGIN}\n${cases}\n\n${page.slice(to)}`;
 }
 
+// -------------------------------------------------------------------------------------------------------- CloudEvents
+
+function cloudEventsTable(): string {
+  const { out, rows } = inOutTable();
+  const cells = rows.map((row) => [row.in, ...row.cells.map((found) => found.join(', ') || 'equal')]);
+  return `${NOTE}
+
+# CloudEvents: what an event keeps
+
+An event can come in by every form of the left column and leave by every form of the first line. Each cell was found by
+sending awkward events through (\`packages/contracts/src/events/testing/in-out-table.ts\`) and comparing the event as its
+message meant it with the event as it left: **equal**, or the differences that are permitted there, by name.
+
+${table(['in ↓ out →', ...out], cells)}
+
+${table(
+  ['difference', 'what it is'],
+  Object.entries(DIFFERENCES).map(([name, what]) => [name, what]),
+)}
+
+Every form but Kafka adds the position: \`hadronpartition\` (Integer) and \`hadronoffset\` (String, because it has 64 bits).
+Both are dropped from what is published.
+
+**Kafka** out is the stored record. A record that a Kafka client produced is given back byte for byte. An event that came by
+another form is a record in binary mode: \`ce_\` headers, \`content-type\`, the data as value; its key is \`partitionkey\`, else
+\`subject\`; types that names do not tell stand in the header \`hadron-types\`.
+
+What a form means when it comes in:
+
+- **HTTP binary**: an empty body is no data. Header values carry no types.
+- **structured, batch, WebSocket** (the JSON format): \`data\` without \`datacontenttype\` is JSON, and is \`application/json\` from
+  then on. \`null\` for an attribute is absent. The text of JSON data stays as it is, large numbers and spaces included.
+- **gRPC protobuf**: \`proto_data\` is the bytes of the message with \`application/protobuf\`, its type URL is \`dataschema\`; it
+  leaves as \`proto_data\` again.
+- **plain record** (no CloudEvents headers, or ones that are no event): id is \`{partition}-{offset}\`, source
+  \`/streams/{stream}/{topic id}\`, type a setting of the stream, time the record's timestamp, \`partitionkey\` its key where
+  that is text, data its value.
+
+In JSON, data is a member \`data\` if its content type is JSON and it is exactly one JSON text, or if it is \`text/*\` or
+\`+xml\` in UTF-8; else it is \`data_base64\`. The bytes are the same either way.
+`;
+}
+
 // ------------------------------------------------------------------------------------------------------------- writing
 
 const pages: readonly (readonly [string, string])[] = [
   ['docs/settings.md', settings()],
   ['docs/metrics.md', metrics()],
   ['docs/errors.md', errors()],
+  ['docs/cloudevents-table.md', cloudEventsTable()],
   [LOG_README, logReadme()],
 ];
 const check = process.argv.includes('--check');

@@ -283,7 +283,10 @@ class EventReader {
     if (contentType === undefined) this.#attributes.set('datacontenttype', JSON_TYPE);
     if (contentType === undefined || isJsonType(contentType)) return this.#input.bytes(from, this.#dataTo);
     if (text.charCodeAt(from) !== 0x22)
-      throw invalid('data', `must be a string where datacontenttype is ${contentType}; or send data_base64`);
+      throw invalid(
+        'data',
+        `must be a string where datacontenttype is ${contentType.slice(0, 100)}; or send data_base64`,
+      );
     const data = stringAt(text, from, this.#dataTo);
     if (!data.isWellFormed()) throw invalid('data', 'has unpaired surrogates; send data_base64');
     return encodeUtf8(data);

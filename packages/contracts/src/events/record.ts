@@ -212,7 +212,7 @@ function readBinary(record: EventRecord): CloudEvent | string {
     }
     const name = key.slice(3);
     const text = decodeUtf8(value);
-    if (text === undefined) return `${key} is not UTF-8`;
+    if (text === undefined) return `${shown(key)} is not UTF-8`;
     switch (name) {
       case 'id':
         if (id !== undefined) return twice(key);
@@ -238,7 +238,7 @@ function readBinary(record: EventRecord): CloudEvent | string {
     if (attributes.has(name)) return twice(key);
     if (attributes.size >= ATTRIBUTES_MAX) return `has more than ${ATTRIBUTES_MAX} attributes`;
     const problem = attributeProblem(name, text);
-    if (problem !== undefined) return `${key} ${problem}`;
+    if (problem !== undefined) return `${shown(key)} ${problem}`;
     attributes.set(name, text);
   }
   let problem = versionProblem(version);
@@ -257,7 +257,12 @@ function readBinary(record: EventRecord): CloudEvent | string {
 }
 
 function twice(key: string): string {
-  return `${key} is given twice`;
+  return `${shown(key)} is given twice`;
+}
+
+/** A name as messages show it: whoever sent it chose its length. */
+function shown(key: string): string {
+  return key.length > 100 ? `${key.slice(0, 100)}…` : key;
 }
 
 const TYPES: ReadonlySet<string> = new Set<AttributeType>([
