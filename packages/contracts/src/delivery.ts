@@ -138,6 +138,8 @@ export interface InFlight {
 
 /** An event in a dead-letter stream. */
 export interface DeadLetter {
+  /** The dead-letter stream. Undefined: the one that the group has now. */
+  readonly stream?: string | undefined;
   /** Position in the dead-letter stream. */
   readonly partition: number;
   readonly offset: number;
