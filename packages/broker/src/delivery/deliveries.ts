@@ -1,0 +1,1055 @@
+/**
+ * The delivery service (delivery.md): groups over the streams of a log, their sessions and leases, dead letters. A thin shell:
+ * decisions are in `core/`, one {@link GroupPartition} drives each; here they are gathered tick by tick.
+ *
+ * A tick is: what was decided goes into one append set per shard; then groups hand out, round robin; then sessions are told.
+ * It runs behind the input that is ready (`clock.defer`), so all answers of one tick share a commit.
+ *
+ * Life: construct, {@link Deliveries.replay} every record of the state log, {@link Deliveries.start}, {@link Deliveries.close}.
+ */
+import { type Clock, HadronError, type Logger, type Random, type Timer } from '@hadron/base';
+import type {
+  AnswerResult,
+  DeadLetter,
+  GroupRequest,
+  GroupSettings,
+  GroupStatus,
+  InFlight,
+  Start,
+} from '@hadron/contracts';
+import type { RecordSettings } from '@hadron/contracts/events';
+import { type CompiledFilter, compileFilters } from '@hadron/contracts/filters';
+import { type Deadline, Deadlines } from '../groups/deadlines.ts';
+import type { EventLog, EventPartition, EventStream } from '../ports/event-log.ts';
+import type { Replayed, StateRecord } from '../state/state-log.ts';
+import { AppendSets } from './append-sets.ts';
+import { ChunkCache } from './chunks.ts';
+import type { DeliverySabotage } from './core/machine.ts';
+import { Progress, type Redrive } from './core/progress.ts';
+import { Session } from './core/sessions.ts';
+import { DeadLetters } from './dead-letters.ts';
+import { Forwarder } from './forwarder.ts';
+import { Group, groupNotFound, type Taker } from './group.ts';
+import { applySet, GroupPartition } from './group-partition.ts';
+import {
+  arrivedRecord,
+  bootRecord,
+  decodeEntry,
+  type GroupRecord,
+  groupRecord,
+  outboxRecord,
+  progressRecord,
+  redriveRecord,
+} from './records.ts';
+import type {
+  AnswerItem,
+  DeadLetterEntry,
+  DeadLetterQuery,
+  DeliveryService,
+  DeliverySession,
+  OpenRequest,
+  OutgoingDelivery,
+  PullRequest,
+  SessionHandler,
+} from './service.ts';
+import {
+  changeGroup,
+  checkGroupName,
+  checkSame,
+  DELIVERY_DEFAULTS,
+  type DeliverySettings,
+  resolveGroup,
+} from './settings.ts';
+import { PartitionReader, StreamSource } from './stream-source.ts';
+import type { Now } from './types.ts';
+
+export interface DeliveriesOptions {
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Default 1. */
+  readonly shards?: number | undefined;
+  readonly settings?: Partial<DeliverySettings> | undefined;
+  /** Makes a stream, durably; for dead letters. Undefined: they need their stream to be there. */
+  readonly createStream?:
+    | ((name: string, partitions: number, config: Readonly<Record<string, string>>) => Promise<void> | void)
+    | undefined;
+  /** How records without CloudEvents headers of a stream are seen. */
+  readonly recordSettings?: ((stream: string) => RecordSettings | undefined) | undefined;
+  readonly sabotage?: DeliverySabotage | undefined;
+}
+
+const RETRY_MS = 1_000;
+/** While anything is delayed, the wall clock is looked at this often: it may jump. */
+const WALL_LOOK_MS = 60_000;
+const WALL_JUMP_MS = 1_000;
+/** An ephemeral group that is only pulled from lives so long after the last pull. */
+const LEASE_LINGER_MS = 60_000;
+const PULL_MAX = 10_000;
+
+interface Pull {
+  readonly group: Group;
+  readonly taker: Taker;
+  readonly collected: OutgoingDelivery[];
+  readonly timer: Timer;
+  done(): void;
+  failed(error: HadronError): void;
+}
+
+export class Deliveries implements DeliveryService, Replayed {
+  private readonly options: DeliveriesOptions;
+  private readonly limits: DeliverySettings;
+  private readonly clock: Clock;
+  private readonly reader: PartitionReader;
+  private readonly sets: AppendSets[];
+  private readonly outboxes: Forwarder[];
+  /** By target shard, by source shard. */
+  private readonly arrivals: Map<number, number>[];
+  private readonly letters: DeadLetters;
+
+  private readonly byId = new Map<number, Group>();
+  private readonly byTopic = new Map<string, Map<string, Group>>();
+  private readonly creating = new Map<string, Promise<Group>>();
+  /** Shards on which a group without a name is recorded. */
+  private readonly recorded = new Map<Group, Set<number>>();
+  private readonly interned = new Map<string, GroupSettings>();
+
+  private boot = 0;
+  private handouts = 0;
+  private sessionsMade = 0;
+  private starting = 0;
+  private dirty = new Set<Group>();
+  private scheduled = false;
+  private readonly timers = new Deadlines<() => void>();
+  private timer: Timer | undefined;
+  private timerAt = Number.POSITIVE_INFINITY;
+  private wallDriftMs = 0;
+  private readonly pulls = new Set<Pull>();
+  private readonly answering = new Set<(error: HadronError) => void>();
+  private unwatch: (() => void) | undefined;
+  private over: HadronError | undefined;
+
+  constructor(options: DeliveriesOptions) {
+    this.options = options;
+    this.limits = { ...DELIVERY_DEFAULTS, ...options.settings };
+    this.clock = options.clock;
+    const { log, clock, logger } = options;
+    this.reader = new PartitionReader({ log, clock, logger, cache: new ChunkCache(this.limits.cacheBytes) });
+    const shards = Array.from({ length: options.shards ?? 1 }, (_, shard) => shard);
+    this.outboxes = shards.map((shard) => new Forwarder(shard, this.forwarderHost()));
+    this.arrivals = shards.map(() => new Map<number, number>());
+    this.sets = shards.map(
+      (shard) =>
+        new AppendSets({
+          shard,
+          log,
+          outbox: this.outboxes[shard] as Forwarder,
+          onFailure: (error) => this.close(error),
+        }),
+    );
+    this.letters = new DeadLetters(this.deadLettersHost());
+  }
+
+  // ------------------------------------------------------------------------------------------------------- replayed
+
+  /** Applies one record of a shard's state log. @throws HadronError DATA_DAMAGED, DATA_FORMAT_NEWER */
+  replay(record: StateRecord, shard: number = 0): void {
+    const entry = decodeEntry(record);
+    switch (entry.kind) {
+      case 'boot':
+        this.boot = Math.max(this.boot, entry.boot);
+        return;
+      case 'group': {
+        const known = this.byId.get(entry.id);
+        if (entry.group === null) {
+          if (known !== undefined) this.forget(known);
+        } else if (known === undefined)
+          this.add(new Group(this.groupHost(), entry.id, this.intern(entry.group)), shard);
+        else {
+          this.setRecorded(known, shard);
+          known.settings = this.intern(entry.group).settings;
+          known.paused = entry.group.paused;
+          known.limitsChanged();
+        }
+        return;
+      }
+      case 'set': {
+        const group = this.byId.get(entry.id);
+        if (group !== undefined) applySet(group.progressOf(entry.partition), entry);
+        return;
+      }
+      case 'progress':
+        this.byId.get(entry.id)?.progress.set(entry.partition, entry.progress);
+        return;
+      case 'redrive':
+        this.byId.get(entry.id)?.progressOf(entry.partition).redrive(entry.redrive);
+        return;
+      case 'outbox':
+        this.outboxes[shard]?.replay(entry.number, entry.entry);
+        return;
+      case 'arrived':
+        this.setArrived(shard, entry.shard, entry.number);
+        return;
+    }
+  }
+
+  /** The state of one shard, as records. */
+  *snapshot(shard: number = 0): Generator<StateRecord, void, undefined> {
+    yield bootRecord(this.boot);
+    for (const group of this.byId.values()) {
+      if (!group.settings.durable) continue;
+      const partitions = this.options.log.streamById(group.record.topicId)?.partitions;
+      const isHere = (partition: number): boolean => (partitions?.[partition]?.shard ?? 0) === shard;
+      if (!this.isRecorded(group, shard)) continue;
+      yield groupRecord(group.id, group.recordNow);
+      for (const [partition, progress] of group.progress) {
+        if (isHere(partition)) yield progressRecord(group.id, partition, progress);
+      }
+    }
+    for (const [number, entry] of this.outboxes[shard]?.entries ?? []) yield outboxRecord(number, entry);
+    for (const [from, number] of this.arrivals[shard] ?? []) yield arrivedRecord(from, number);
+  }
+
+  /** Everything was replayed: begins to serve. Deliveries leave when this start is durable, for tokens name it. */
+  start(): void {
+    const { log } = this.options;
+    this.boot++;
+    this.starting = this.sets.length;
+    for (const sets of this.sets) {
+      sets.put({
+        records: [bootRecord(this.boot)],
+        parts: [],
+        committed() {},
+        durable: () => {
+          this.starting--;
+          for (const group of this.byId.values()) if (group.takers.size > 0) this.wake(group);
+        },
+      });
+    }
+    for (const group of [...this.byId.values()]) {
+      if (log.streamById(group.record.topicId) === undefined) this.dropGroup(group, undefined);
+    }
+    this.outboxes.forEach((outbox, from) => {
+      outbox.start(Math.max(0, ...this.arrivals.map((at) => at.get(from) ?? 0)));
+    });
+    this.unwatch = log.watchStreams(({ type, stream }) => {
+      if (type === 'delete') this.streamGone(stream);
+      else this.streamGrew(stream);
+    });
+    this.wallDriftMs = this.clock.wallMs() - this.clock.monotonicMs();
+    this.schedule();
+  }
+
+  /** Nobody is served any more; everybody who waits is told `error`. */
+  close(error: HadronError): void {
+    if (this.over !== undefined) return;
+    this.over = error;
+    this.unwatch?.();
+    this.timer?.cancel();
+    for (const outbox of this.outboxes) outbox.close();
+    for (const group of this.byId.values()) {
+      this.endSessions(group, error);
+      for (const running of group.running.values()) running.close();
+      group.running.clear();
+    }
+    for (const pull of [...this.pulls]) pull.failed(error);
+    for (const fail of [...this.answering]) fail(error);
+  }
+
+  // -------------------------------------------------------------------------------------------------------- sessions
+
+  async open(request: OpenRequest, handler: SessionHandler): Promise<DeliverySession> {
+    const group = await this.ensure(request.stream, request.group, request.settings, request.defaults);
+    const { partition } = request;
+    if (partition !== undefined && this.streamOf(group)?.partitions[partition] === undefined) {
+      throw new HadronError('REQUEST_INVALID', `stream ${request.stream} has no partition ${partition}`, {
+        field: 'partition',
+      });
+    }
+    if (group.takers.size >= this.limits.sessionsPerGroupMax) {
+      throw new HadronError(
+        'LIMIT_EXCEEDED',
+        `group ${group.name} has ${group.takers.size} sessions already; close some, or raise credit instead`,
+      );
+    }
+    const number = ++this.sessionsMade;
+    const id = request.peer === undefined ? String(number) : `${number}@${request.peer}`;
+    const taker = this.taker(group, id, request.credit, handler, false, partition);
+    return new LiveSession(this, group, taker);
+  }
+
+  async pull(request: PullRequest, signal?: AbortSignal): Promise<readonly OutgoingDelivery[]> {
+    const group = await this.ensure(request.stream, request.group, request.settings, undefined);
+    if (signal?.aborted === true) return [];
+    const max = Math.min(Math.max(1, Math.floor(request.max)), PULL_MAX);
+    const collected: OutgoingDelivery[] = [];
+    const handler: SessionHandler = {
+      deliver: (deliveries) => void collected.push(...deliveries),
+      withdrawn: () => undefined,
+      ended: (error) => {
+        if (error !== undefined) pull.failed(error);
+      },
+    };
+    const taker = this.taker(group, `pull-${++this.sessionsMade}`, max, handler, true, undefined);
+    let pull!: Pull;
+    return new Promise<readonly OutgoingDelivery[]>((resolve, reject) => {
+      const end = (how: () => void): void => {
+        if (!this.pulls.delete(pull)) return;
+        pull.timer.cancel();
+        signal?.removeEventListener('abort', aborted);
+        taker.core.credit = 0;
+        how();
+        this.afterLease(group, taker);
+      };
+      const aborted = (): void =>
+        end(() => {
+          group.remove(taker, 'returned');
+          resolve([]);
+        });
+      pull = {
+        group,
+        taker,
+        collected,
+        // What is being read for it at this moment still comes.
+        timer: this.clock.setTimer(Math.max(0, request.waitMs), () => {
+          taker.core.credit = 0;
+          if (taker.core.out === 0) pull.done();
+        }),
+        done: () => end(() => resolve(collected)),
+        failed: (error) => end(() => reject(error)),
+      };
+      this.pulls.add(pull);
+      signal?.addEventListener('abort', aborted);
+      this.wake(group);
+    });
+  }
+
+  answer(stream: string, group: string, items: readonly AnswerItem[]): Promise<readonly AnswerResult[]> {
+    return new Promise((resolve, reject) => {
+      this.answerTo(this.find(stream, group), items, resolve, reject);
+    });
+  }
+
+  /** @internal Answers of a session; `done` always comes. */
+  answerTo(
+    group: Group,
+    items: readonly AnswerItem[],
+    done: (results: readonly AnswerResult[]) => void,
+    failed: (error: HadronError) => void,
+  ): void {
+    if (this.over !== undefined) {
+      failed(this.over);
+      return;
+    }
+    const fail = (error: HadronError): void => {
+      this.answering.delete(fail);
+      failed(error);
+    };
+    this.answering.add(fail);
+    group.answer(this.streamOf(group), items, (results) => {
+      if (this.answering.delete(fail)) done(results);
+    });
+  }
+
+  /** @internal */
+  endSession(group: Group, taker: Taker, how: 'lost' | 'returned'): void {
+    group.remove(taker, how);
+    if (!group.settings.durable && group.takers.size === 0) this.dropGroup(group, undefined); // D7
+    taker.handler.ended(undefined);
+  }
+
+  private taker(
+    group: Group,
+    id: string,
+    credit: number,
+    handler: SessionHandler,
+    isLease: boolean,
+    partition: number | undefined,
+  ): Taker {
+    const core = new Session({
+      id,
+      credit: Math.max(0, credit),
+      partition,
+      outMax: this.limits.sessionOutMax,
+      bytesMax: this.limits.sessionBytesMax,
+    });
+    const taker: Taker = { core, handler, isLease, outgoing: [], withdrawn: [] };
+    group.add(taker);
+    this.runAll(group);
+    this.wake(group);
+    return taker;
+  }
+
+  private runAll(group: Group): void {
+    for (const partition of this.streamOf(group)?.partitions ?? []) group.runOn(partition);
+  }
+
+  /** A lease without anything out is over. */
+  private afterLease(group: Group, taker: Taker): void {
+    if (taker.core.out > 0) return;
+    group.remove(taker, 'returned');
+    if (group.settings.durable || group.takers.size > 0) return;
+    this.clock.setTimer(LEASE_LINGER_MS, () => {
+      if (group.takers.size === 0 && !group.removed && this.over === undefined) this.dropGroup(group, undefined);
+    });
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- groups
+
+  async createGroup(
+    stream: string,
+    group: string,
+    settings: GroupRequest,
+    startOffsets?: ReadonlyMap<number, number>,
+  ): Promise<GroupStatus> {
+    const made = await this.ensure(stream, group, settings, undefined, startOffsets);
+    return made.status(this.streamOf(made));
+  }
+
+  *groups(stream?: string): Generator<GroupStatus, void, undefined> {
+    for (const group of this.byId.values()) {
+      if (group.name === '' || (stream !== undefined && group.record.stream !== stream)) continue;
+      yield group.status(this.streamOf(group));
+    }
+  }
+
+  describe(stream: string, group: string): GroupStatus {
+    const found = this.find(stream, group);
+    return found.status(this.streamOf(found));
+  }
+
+  async set(stream: string, name: string, settings: GroupRequest): Promise<GroupStatus> {
+    const group = this.find(stream, name);
+    group.settings = changeGroup(group.settings, settings);
+    group.limitsChanged();
+    for (const { machine } of group.running.values()) machine.settingsChanged();
+    return this.recordGroup(group);
+  }
+
+  async pause(stream: string, name: string, paused: boolean): Promise<GroupStatus> {
+    const group = this.find(stream, name);
+    group.paused = paused;
+    return this.recordGroup(group);
+  }
+
+  async seek(stream: string, name: string, to: Start, partition?: number): Promise<GroupStatus> {
+    const group = this.find(stream, name);
+    const at = this.stream(stream);
+    if (partition !== undefined && at.partitions[partition] === undefined) {
+      throw new HadronError('REQUEST_INVALID', `stream ${stream} has no partition ${partition}`, {
+        field: 'partition',
+      });
+    }
+    const starts = await this.starts(at, to, undefined, partition);
+    return this.reset(group, at, starts);
+  }
+
+  async purge(stream: string, name: string): Promise<GroupStatus> {
+    const group = this.find(stream, name);
+    const at = this.stream(stream);
+    return this.reset(group, at, new Map(at.partitions.map((p) => [p.index, p.visibleOffset])));
+  }
+
+  async remove(stream: string, name: string): Promise<void> {
+    const group = this.find(stream, name);
+    const error = new HadronError('GROUP_NOT_FOUND', `group ${name} of stream ${stream} was removed`);
+    await this.dropGroup(group, error);
+  }
+
+  inFlight(stream: string, group: string, limit: number): readonly InFlight[] {
+    return this.find(stream, group).inFlight(limit);
+  }
+
+  /** Below this, no group that holds retention back needs anything; undefined: none does (D3). */
+  heldOffset(topicId: string, partition: number): number | undefined {
+    let held: number | undefined;
+    for (const group of this.byTopic.get(topicId)?.values() ?? []) {
+      if (!group.settings.holdRetention || group.name === '') continue;
+      held = Math.min(held ?? Number.POSITIVE_INFINITY, group.progressOf(partition).floor);
+    }
+    return held;
+  }
+
+  // ---------------------------------------------------------------------------------------------------- dead letters
+
+  deadLetters(query: DeadLetterQuery): AsyncGenerator<DeadLetterEntry, void, undefined> {
+    return this.letters.list(query);
+  }
+
+  redrive(letters: readonly DeadLetter[], to?: string): Promise<number> {
+    return this.letters.settle(letters, { redrive: true, to });
+  }
+
+  drop(letters: readonly DeadLetter[]): Promise<number> {
+    return this.letters.settle(letters, { redrive: false });
+  }
+
+  // ------------------------------------------------------------------------------------------------- making, changing
+
+  private async ensure(
+    streamName: string,
+    name: string,
+    asked: GroupRequest,
+    defaults: GroupRequest | undefined,
+    startOffsets?: ReadonlyMap<number, number>,
+  ): Promise<Group> {
+    if (this.over !== undefined) throw this.over;
+    checkGroupName(name);
+    const stream = this.stream(streamName);
+    const key = `${stream.topicId} ${name}`;
+    const known = this.creating.get(key) ?? this.byTopic.get(stream.topicId)?.get(name);
+    if (known !== undefined) {
+      const group = await known;
+      checkSame(name, group.settings, asked);
+      return group;
+    }
+    const inStream = this.byTopic.get(stream.topicId)?.size ?? 0;
+    if (inStream >= this.limits.groupsPerStreamMax) {
+      throw new HadronError('LIMIT_EXCEEDED', `stream ${streamName} has ${inStream} groups already; remove some`);
+    }
+    const settings = resolveGroup(asked, defaults);
+    const creating = this.create(stream, name, settings, startOffsets).finally(() => this.creating.delete(key));
+    this.creating.set(key, creating);
+    return creating;
+  }
+
+  /** Resolves when the group and where it begins are durable (D6). */
+  private async create(
+    stream: EventStream,
+    name: string,
+    settings: GroupSettings,
+    startOffsets: ReadonlyMap<number, number> | undefined,
+  ): Promise<Group> {
+    const starts = await this.starts(stream, settings.start, startOffsets);
+    if (this.over !== undefined) throw this.over;
+    const record = this.intern({
+      topicId: stream.topicId,
+      stream: stream.name,
+      group: name,
+      settings,
+      paused: false,
+      starts: Object.fromEntries(starts),
+    });
+    const group = new Group(this.groupHost(), this.freeId(), record);
+    this.add(group, undefined);
+    if (!settings.durable) return group;
+    try {
+      await this.recordGroup(group);
+    } catch (error) {
+      this.forget(group);
+      throw error;
+    }
+    return group;
+  }
+
+  /** Where a group begins on each partition. @throws HadronError OFFSET_OUT_OF_RANGE */
+  private async starts(
+    stream: EventStream,
+    start: Start,
+    offsets: ReadonlyMap<number, number> | undefined,
+    only?: number,
+  ): Promise<Map<number, number>> {
+    const starts = new Map<number, number>();
+    for (const partition of stream.partitions) {
+      if (only !== undefined && partition.index !== only) continue;
+      const wanted = offsets?.get(partition.index) ?? (await this.startOn(partition, start));
+      if (wanted > partition.visibleOffset) {
+        throw new HadronError(
+          'OFFSET_OUT_OF_RANGE',
+          `partition ${partition.index} of stream ${stream.name} ends at ${partition.visibleOffset}, not ${wanted}; begin there or before`,
+          { field: 'settings.start' },
+        );
+      }
+      starts.set(partition.index, wanted);
+    }
+    return starts;
+  }
+
+  private async startOn(partition: EventPartition, start: Start): Promise<number> {
+    switch (start.from) {
+      case 'beginning':
+        return partition.startOffset;
+      case 'latest':
+        return partition.visibleOffset;
+      case 'offset':
+        return start.offset;
+      case 'time':
+        return this.options.log.offsetForTime(partition, start.timeMs);
+    }
+  }
+
+  /** Records the group as it is, on every shard that has partitions of it. */
+  private async recordGroup(group: Group): Promise<GroupStatus> {
+    if (group.settings.durable) {
+      const record = groupRecord(group.id, group.recordNow);
+      await this.commitOn(
+        this.shardsOf(group),
+        () => [record],
+        (shard) => this.setRecorded(group, shard),
+      );
+    }
+    this.wake(group);
+    return group.status(this.streamOf(group));
+  }
+
+  /** Floor := that position; what is out is withdrawn, tokens from before are void (D22). */
+  private async reset(group: Group, stream: EventStream, to: ReadonlyMap<number, number>): Promise<GroupStatus> {
+    const mark = { boot: this.boot, handout: this.handouts };
+    const resets: { readonly shard: number; readonly record: StateRecord; readonly apply: () => void }[] = [];
+    for (const [index, offset] of to) {
+      const partition = stream.partitions[index] as EventPartition;
+      const running = group.running.get(index);
+      const before = group.progressOf(index);
+      if (running !== undefined) {
+        running.machine.withdrawAll();
+        running.contribute(); // what was decided before is recorded before
+        group.stopOn(index);
+      }
+      const progress = new Progress(offset);
+      for (const redrive of before.redrives?.values() ?? []) progress.redrive(redrive);
+      progress.lastRedrive = Math.max(progress.lastRedrive, before.lastRedrive);
+      progress.mark = mark;
+      const apply = (): void => {
+        group.stopOn(index); // an answer may have begun it again
+        group.progress.set(index, progress);
+      };
+      resets.push({ shard: partition.shard, record: progressRecord(group.id, index, progress), apply });
+    }
+    const done = (shard: number): void => {
+      for (const reset of resets) if (reset.shard === shard) reset.apply();
+    };
+    const shards = new Set(resets.map(({ shard }) => shard));
+    if (group.settings.durable) {
+      await this.commitOn(shards, (shard) => resets.filter((r) => r.shard === shard).map((r) => r.record), done);
+    } else for (const shard of shards) done(shard);
+    if (group.takers.size > 0 && !group.removed) this.runAll(group);
+    this.wake(group);
+    return group.status(this.streamOf(group));
+  }
+
+  /** Commits records on each of these shards, with the next set. Resolves when durable everywhere. */
+  private async commitOn(
+    shards: Iterable<number>,
+    records: (shard: number) => readonly StateRecord[],
+    committed: (shard: number) => void,
+  ): Promise<void> {
+    await Promise.all(
+      [...shards].map(
+        (shard) =>
+          new Promise<void>((resolve, reject) => {
+            if (this.over !== undefined) {
+              reject(this.over);
+              return;
+            }
+            const fail = (error: HadronError): void => {
+              this.answering.delete(fail);
+              reject(error);
+            };
+            this.answering.add(fail);
+            this.setsOf(shard).put({
+              records: records(shard),
+              parts: [],
+              committed: () => committed(shard),
+              durable: () => {
+                this.answering.delete(fail);
+                resolve();
+              },
+            });
+            this.schedule();
+          }),
+      ),
+    );
+  }
+
+  private async dropGroup(group: Group, error: HadronError | undefined): Promise<void> {
+    if (group.removed) return;
+    const shards = group.settings.durable ? [...(this.recorded.get(group) ?? [])] : [];
+    this.forget(group);
+    this.endSessions(group, error);
+    for (const index of [...group.running.keys()]) group.stopOn(index);
+    await this.commitOn(
+      shards,
+      () => [groupRecord(group.id, null)],
+      () => undefined,
+    );
+  }
+
+  private endSessions(group: Group, error: HadronError | undefined): void {
+    for (const taker of [...group.takers.values()]) {
+      group.takers.delete(taker.core);
+      group.sessions.remove(taker.core);
+      taker.handler.ended(error);
+    }
+  }
+
+  private streamGone(stream: EventStream): void {
+    for (const group of [...(this.byTopic.get(stream.topicId)?.values() ?? [])]) {
+      const error = new HadronError('TOPIC_NOT_FOUND', `stream ${stream.name} was deleted`);
+      this.dropGroup(group, error).catch(() => undefined); // closing says it louder
+    }
+  }
+
+  /** New partitions begin at 0 (D6). */
+  private streamGrew(stream: EventStream): void {
+    for (const group of this.byTopic.get(stream.topicId)?.values() ?? []) {
+      if (group.takers.size === 0) continue;
+      this.runAll(group);
+      this.wake(group);
+    }
+  }
+
+  private add(group: Group, shard: number | undefined): void {
+    const { topicId } = group.record;
+    const groups = this.byTopic.get(topicId) ?? new Map<string, Group>();
+    this.byTopic.set(topicId, groups);
+    groups.set(group.name, group);
+    this.byId.set(group.id, group);
+    if (shard !== undefined) this.setRecorded(group, shard);
+  }
+
+  private forget(group: Group): void {
+    const { topicId } = group.record;
+    group.removed = true;
+    this.byId.delete(group.id);
+    this.recorded.delete(group);
+    const groups = this.byTopic.get(topicId);
+    if (groups?.get(group.name) === group) groups.delete(group.name);
+    if (groups?.size === 0) this.byTopic.delete(topicId);
+    this.dirty.delete(group);
+  }
+
+  private freeId(): number {
+    for (;;) {
+      const id = this.options.random.u32();
+      if (id !== 0 && !this.byId.has(id)) return id;
+    }
+  }
+
+  /** Thousands of groups have the same settings: they are kept once. */
+  private intern(record: GroupRecord): GroupRecord {
+    const key = JSON.stringify(record.settings);
+    const settings = this.interned.get(key) ?? record.settings;
+    this.interned.set(key, settings);
+    return { ...record, settings };
+  }
+
+  /** @throws HadronError TOPIC_NOT_FOUND, GROUP_NOT_FOUND */
+  private find(stream: string, name: string): Group {
+    const group = this.byTopic.get(this.stream(stream).topicId)?.get(name);
+    if (group === undefined || name === '') throw groupNotFound(stream, name);
+    return group;
+  }
+
+  /** @throws HadronError TOPIC_NOT_FOUND */
+  private stream(name: string): EventStream {
+    const stream = this.options.log.stream(name);
+    if (stream === undefined) {
+      throw new HadronError('TOPIC_NOT_FOUND', `there is no stream ${name}; create it first`, { field: 'stream' });
+    }
+    return stream;
+  }
+
+  private streamOf(group: Group): EventStream | undefined {
+    return this.options.log.streamById(group.record.topicId);
+  }
+
+  private shardsOf(group: Group): Set<number> {
+    return new Set((this.streamOf(group)?.partitions ?? []).map((p) => p.shard));
+  }
+
+  private isRecorded(group: Group, shard: number): boolean {
+    return this.recorded.get(group)?.has(shard) === true;
+  }
+
+  private setRecorded(group: Group, shard: number): void {
+    const shards = this.recorded.get(group);
+    if (shards === undefined) this.recorded.set(group, new Set([shard]));
+    else shards.add(shard);
+  }
+
+  private setsOf(shard: number): AppendSets {
+    const sets = this.sets[shard];
+    if (sets === undefined) throw new TypeError(`there is no shard ${shard}`);
+    return sets;
+  }
+
+  private setArrived(at: number, from: number, number: number): void {
+    const arrived = this.arrivals[at];
+    arrived?.set(from, Math.max(arrived.get(from) ?? 0, number));
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ ticks
+
+  private now(): Now {
+    return { ms: this.clock.monotonicMs(), wallMs: this.clock.wallMs() };
+  }
+
+  private wake(group: Group): void {
+    if (group.removed || this.over !== undefined) return;
+    this.dirty.add(group);
+    this.schedule();
+  }
+
+  private schedule(): void {
+    if (this.scheduled || this.over !== undefined) return;
+    this.scheduled = true;
+    this.clock.defer(() => {
+      this.scheduled = false;
+      if (this.over === undefined) this.tick();
+    });
+  }
+
+  private tick(): void {
+    const groups = this.dirty;
+    this.dirty = new Set();
+    for (const group of groups) for (const running of group.running.values()) running.contribute();
+    for (const sets of this.sets) {
+      if (!sets.flush()) this.clock.setTimer(RETRY_MS, () => this.schedule());
+      if (this.over !== undefined) return;
+    }
+    if (this.starting === 0) for (const group of groups) group.pump();
+    for (const group of groups) {
+      for (const running of group.running.values()) running.schedule();
+      group.tell((taker, error) => this.handlerThrew(group, taker, error));
+    }
+    for (const pull of [...this.pulls]) {
+      const { out, credit } = pull.taker.core;
+      if (pull.collected.length === 0 ? credit > 0 || out > 0 : out > pull.collected.length) continue;
+      pull.done();
+    }
+    for (const group of groups) {
+      for (const taker of [...group.takers.values()]) {
+        if (taker.isLease && taker.core.credit === 0) this.afterLease(group, taker);
+      }
+      group.rest();
+    }
+    this.setTimer();
+  }
+
+  private handlerThrew(group: Group, taker: Taker, error: unknown): void {
+    this.options.logger.error(
+      { group: group.name, err: String(error) },
+      'a session cannot be told what came; it is ended',
+    );
+    group.remove(taker, 'lost');
+  }
+
+  private setTimer(): void {
+    if (this.over !== undefined) return;
+    const due = this.timers.next() ?? Number.POSITIVE_INFINITY;
+    if (due >= this.timerAt) return;
+    this.timer?.cancel();
+    this.timerAt = due;
+    // What is delayed waits for the wall clock, which may jump meanwhile.
+    const delayMs = Math.min(Math.max(0, due - this.clock.monotonicMs()), WALL_LOOK_MS);
+    this.timer = this.clock.setTimer(delayMs, () => {
+      this.timerAt = Number.POSITIVE_INFINITY;
+      if (this.over !== undefined) return;
+      this.lookAtWall();
+      const nowMs = this.clock.monotonicMs();
+      for (let d = this.timers.takePassed(nowMs); d !== undefined; d = this.timers.takePassed(nowMs)) d.what();
+      this.setTimer();
+    });
+  }
+
+  private lookAtWall(): void {
+    const now = this.now();
+    const driftMs = now.wallMs - now.ms;
+    if (Math.abs(driftMs - this.wallDriftMs) < WALL_JUMP_MS) return;
+    this.wallDriftMs = driftMs;
+    for (const group of this.byId.values()) {
+      for (const { machine } of group.running.values()) machine.wallJumped(now);
+      if (group.running.size > 0) this.wake(group);
+    }
+  }
+
+  private keepTimer(deadline: Deadline<() => void>, at: number | undefined): void {
+    if (at === undefined) this.timers.cancel(deadline);
+    else this.timers.set(deadline, at);
+    if (at !== undefined && at < this.timerAt && !this.scheduled) this.setTimer();
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ hosts
+
+  private groupHost(): ConstructorParameters<typeof Group>[0] {
+    const bootNow = (): number => this.boot;
+    return {
+      get boot() {
+        return bootNow();
+      },
+      now: () => this.now(),
+      run: (group, partition) => this.run(group, partition),
+      wake: (group) => this.wake(group),
+      whenDurable: (shard, fn) => {
+        this.setsOf(shard).whenDurable(fn);
+        this.schedule();
+      },
+    };
+  }
+
+  private run(group: Group, partition: EventPartition): GroupPartition {
+    const { log, random, logger, sabotage } = this.options;
+    const recordSettings = this.options.recordSettings?.(partition.stream);
+    let compiled: { readonly settings: GroupSettings; readonly filter: CompiledFilter } | undefined;
+    const filter: CompiledFilter = (attribute) => {
+      if (compiled?.settings !== group.settings) {
+        compiled = { settings: group.settings, filter: compileFilters(group.settings.filters) };
+      }
+      return compiled.filter(attribute);
+    };
+    return new GroupPartition({
+      partition: partition.index,
+      group: group.id,
+      name: group.name,
+      stream: partition.stream,
+      get settings() {
+        return group.settings;
+      },
+      progress: group.progressOf(partition.index),
+      sessions: group.sessions,
+      source: new StreamSource({
+        log,
+        reader: this.reader,
+        partition,
+        filter,
+        hasFilter: () => group.settings.filters.length > 0,
+        recordSettings,
+        byKey: group.settings.ordering === 'key',
+      }),
+      settlement: this.letters.settlementOf(group, partition),
+      sets: this.setsOf(partition.shard),
+      random,
+      logger,
+      limits: this.limits,
+      boot: this.boot,
+      nextHandout: () => ++this.handouts,
+      sabotage,
+      now: () => this.now(),
+      readCopy: (redrive) => this.letters.readCopy(redrive),
+      deliver: (session, delivery) => void group.takers.get(session)?.outgoing.push(delivery),
+      withdrawn: (session, token) => void group.takers.get(session)?.withdrawn.push(token),
+      wake: () => this.wake(group),
+      setTimer: (deadline, at) => this.keepTimer(deadline, at),
+    });
+  }
+
+  private redriven(
+    group: Group,
+    partition: number,
+    redrive: Omit<Redrive, 'id'>,
+  ): { readonly record: StateRecord; committed(): void; durable(): void } {
+    const progress = group.progressOf(partition);
+    const given: Redrive = { ...redrive, id: -++progress.lastRedrive };
+    return {
+      record: redriveRecord(group.id, partition, given),
+      committed: () => progress.redrive(given),
+      durable: () => {
+        group.running.get(partition)?.machine.addRedrive(given.id, this.now());
+        this.wake(group);
+      },
+    };
+  }
+
+  private forwarderHost(): ConstructorParameters<typeof Forwarder>[1] {
+    const { log, clock, logger } = this.options;
+    return {
+      log,
+      clock,
+      logger,
+      setsOf: (shard) => this.setsOf(shard),
+      arrived: (at, from) => this.arrivals[at]?.get(from) ?? 0,
+      setArrived: (at, from, number) => this.setArrived(at, from, number),
+      redrive: (entry) => {
+        const group = this.byId.get(entry.group);
+        return group === undefined ? undefined : this.redriven(group, entry.partition, entry.redrive);
+      },
+      makeStream: (name, partitions) => this.letters.makeStream(name, partitions),
+      wake: () => this.schedule(),
+    };
+  }
+
+  private deadLettersHost(): ConstructorParameters<typeof DeadLetters>[0] {
+    const { log, logger, createStream, recordSettings } = this.options;
+    return {
+      log,
+      reader: this.reader,
+      logger,
+      limits: this.limits,
+      createStream,
+      recordSettings: (stream) => recordSettings?.(stream),
+      groupOf: (stream, name) => this.byTopic.get(stream.topicId)?.get(name),
+      groupsOf: (topicId) => this.byTopic.get(topicId)?.values() ?? [],
+      ledgerOf: (stream) => this.ledgerOf(stream),
+      isRecorded: (group, shard) => this.isRecorded(group, shard),
+      setRecorded: (group, shard) => this.setRecorded(group, shard),
+      setsOf: (shard) => this.setsOf(shard),
+      redrive: (group, partition, redrive) => this.redriven(group, partition, redrive),
+      wake: () => this.schedule(),
+      retryLater: () => new Promise((resolve) => void this.clock.setTimer(RETRY_MS, resolve)),
+    };
+  }
+
+  private ledgerOf(stream: EventStream): Group {
+    const known = this.byTopic.get(stream.topicId)?.get('');
+    if (known !== undefined) return known;
+    const ledger = new Group(
+      this.groupHost(),
+      this.freeId(),
+      this.intern({
+        topicId: stream.topicId,
+        stream: stream.name,
+        group: '',
+        settings: resolveGroup({}),
+        paused: false,
+        starts: {},
+      }),
+    );
+    this.add(ledger, undefined);
+    return ledger;
+  }
+}
+
+class LiveSession implements DeliverySession {
+  readonly id: string;
+  private readonly service: Deliveries;
+  private readonly group: Group;
+  private readonly taker: Taker;
+
+  constructor(service: Deliveries, group: Group, taker: Taker) {
+    this.id = taker.core.id;
+    this.service = service;
+    this.group = group;
+    this.taker = taker;
+  }
+
+  get settings(): GroupSettings {
+    return this.group.settings;
+  }
+
+  credit(count: number): void {
+    if (this.isOpen) this.group.credit(this.taker.core, count);
+  }
+
+  answer(items: readonly AnswerItem[], done: (results: readonly AnswerResult[]) => void): void {
+    this.service.answerTo(this.group, items, done, (error) => {
+      done(items.map(() => ({ ok: false, code: error.code, message: error.message })));
+    });
+  }
+
+  drain(): void {
+    this.taker.core.draining = true;
+  }
+
+  close(): void {
+    if (this.isOpen) this.service.endSession(this.group, this.taker, 'returned');
+  }
+
+  lost(): void {
+    if (this.isOpen) this.service.endSession(this.group, this.taker, 'lost');
+  }
+
+  private get isOpen(): boolean {
+    return this.group.takers.has(this.taker.core);
+  }
+}
