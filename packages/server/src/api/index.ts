@@ -13,6 +13,7 @@ import { Tails } from './tail.ts';
 
 export { ApiDoor, type RpcHook } from './door.ts';
 export type { Route } from './router.ts';
+export type { AskServices } from './services.ts';
 
 export interface ApiOptions extends Omit<ApiDoorOptions, 'routes' | 'sockets' | 'tails'> {
   readonly services: AskServices;

@@ -133,11 +133,12 @@ class ConsumeCall implements CallHandler, SessionHandler {
     this.opening = true;
     call.pause();
     // The engine's promise may settle after deliveries have begun: nothing is granted before it has.
-    services.broker.core.deliveries
-      .open({ stream, group, settings, credit: 0, peer: call.peer }, this)
+    services
+      .ask()
+      .deliveries.open({ stream, group, settings, credit: 0, peer: call.peer }, this)
       .then(async (session) => {
         this.session = session;
-        const { topicId } = await services.broker.core.events.info(stream);
+        const { topicId } = await services.ask().events.info(stream);
         this.opening = false;
         if (this.over !== undefined) {
           this.release();

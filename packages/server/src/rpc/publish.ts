@@ -98,7 +98,7 @@ class PublishCall implements CallHandler {
     if (stream === '')
       throw new HadronError('REQUEST_INVALID', 'the first request names the stream', { field: 'stream' });
     services.authorize(this.call.identity, 'publish', { kind: 'Stream', name: stream });
-    const { events: log } = services.broker.core;
+    const { events: log } = services.ask();
     if (recordBatch !== undefined) {
       if (partition === undefined) {
         throw new HadronError('REQUEST_INVALID', 'a record batch needs its partition', { field: 'partition' });

@@ -19,7 +19,7 @@ const MESSAGE_BYTES = 256 * 1024;
 export const info = (services: RpcServices): Method =>
   unary(decodeInfoRequest, encodeInfoResponse, (stream, call) => {
     services.authorize(call.identity, 'read', { kind: 'Stream', name: stream });
-    return services.broker.core.events.info(stream);
+    return services.ask().events.info(stream);
   });
 
 export const newProducer = (services: RpcServices): Method =>
@@ -28,7 +28,7 @@ export const newProducer = (services: RpcServices): Method =>
     encodeNewProducerResponse,
     async (_, call) => {
       services.authorize(call.identity, 'publish', { kind: 'Stream', name: undefined });
-      const { id, epoch } = await services.broker.core.events.newProducer();
+      const { id, epoch } = await services.ask().events.newProducer();
       return { producerId: id, producerEpoch: epoch };
     },
   );
@@ -45,16 +45,18 @@ class TailCall implements Pick<CallHandler, 'lost' | 'drained'>, TailListener {
   private paused = false;
   private over = false;
 
-  constructor({ broker }: RpcServices, call: Call, { stream, from, partition }: TailRequest) {
+  constructor({ ask }: RpcServices, call: Call, { stream, from, partition }: TailRequest) {
     this.call = call;
-    broker.core.events.tail(stream, { from, partition }, this).then(
-      (source) => {
-        this.source = source;
-        if (this.over) source.close();
-        else if (this.paused) source.pause();
-      },
-      (error: unknown) => this.endWith(error),
-    );
+    ask()
+      .events.tail(stream, { from, partition }, this)
+      .then(
+        (source) => {
+          this.source = source;
+          if (this.over) source.close();
+          else if (this.paused) source.pause();
+        },
+        (error: unknown) => this.endWith(error),
+      );
   }
 
   records(records: readonly TailRecord[], cursor: string): void {

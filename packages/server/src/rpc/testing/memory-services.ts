@@ -18,10 +18,11 @@ import {
 } from '@hadron/contracts';
 import type { RpcServices } from '../services.ts';
 
-type Core = RpcServices['broker']['core'];
+type Core = ReturnType<RpcServices['ask']>;
+type RpcEvents = Core['events'];
 
 /** Publishes count up offsets per partition; `hold` keeps them from being durable. */
-export class MemoryEvents implements Required<Omit<Core['events'], never>> {
+export class MemoryEvents implements RpcEvents {
   readonly published: CloudEvent[] = [];
   readonly tails: { from: TailFrom; listener: TailListener; paused: boolean; closed: boolean }[] = [];
   hold = false;

@@ -22,7 +22,7 @@ export class RpcServer {
   constructor(options: Partial<RpcDoorOptions> = {}, more: (services: RpcServices) => RpcRoute[] = () => []) {
     const logger = { ...silentLogger, error: (fields: object) => void this.errors.push(fields) };
     const services = {
-      broker: { core: { events: this.events, deliveries: this.deliveries } },
+      ask: () => ({ events: this.events, deliveries: this.deliveries }),
       authorize: allowAll,
       logger,
     };
