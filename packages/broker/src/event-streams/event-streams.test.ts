@@ -6,7 +6,7 @@ import { HadronError, silentLogger, systemClock, systemRandom } from '@hadron/ba
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
 import { cloudEvent, readRecord, recordToEvent } from '@hadron/contracts/events';
 import { encodeBatch } from '@hadron/kafka-protocol/records';
-import { nodeFileSystem } from '@hadron/log';
+import { type Log, nodeFileSystem } from '@hadron/log';
 import { Sim, type SimMachine } from '@hadron/testkit';
 import { describe, expect, test } from 'vitest';
 import { Broker } from '../broker.ts';
@@ -587,6 +587,23 @@ describe('pages', () => {
     expect(await code({ from: { offset: 3 }, partition: 0 })).toBe('OFFSET_OUT_OF_RANGE');
     expect(await code({ from: 'beginning', partition: 2 })).toBe('REQUEST_INVALID');
     expect(await code({ from: { cursor: 'nonsense' } })).toBe('REQUEST_INVALID');
+  });
+
+  test('what compaction took is passed, by pages and by tails', async () => {
+    const w = await World.open();
+    await w.stream('s', 1, { 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0' });
+    for (let i = 0; i < 60; i++) await w.publish('s', [event(`e${i}`, { subject: `k${i % 3}` }, 'x'.repeat(2_000))]);
+    const before = await w.run(w.events.page('s', { from: 'beginning' }, { records: 5, bytes: 1_000_000 }));
+    const { shard, topics, compaction } = w.broker.core;
+    shard.seal(topics.get('s')?.partitions[0]?.log as Log);
+    await w.run(compaction.run());
+    const left = ['0/57 e57', '0/58 e58', '0/59 e59'];
+    expect(await w.ids('s')).toEqual(left);
+    expect(await w.ids('s', { from: { cursor: before.cursor } })).toEqual(left);
+    const listener = new Collector();
+    await w.run(w.events.tail('s', { from: { offset: 7 }, partition: 0 }, listener));
+    await w.sim.scheduler.runUntilIdle();
+    expect(listener.seen).toEqual(left);
   });
 
   test('a cursor outlives trimming, growing and restarts; not the stream', async () => {

@@ -248,7 +248,13 @@ export class ShardEventLog implements EventLog {
     try {
       for (let at = offset; ; ) {
         const got = readTail(shard, log, at, options) ?? (await readFile(shard, log, at, options));
-        if (got.bytes > 0 || got.nextPosition <= at || got.nextPosition >= log.visiblePosition) return asRead(got);
+        if (got.bytes > 0 || got.nextPosition >= log.visiblePosition) return asRead(got);
+        if (got.nextPosition <= at) {
+          throw new HadronError(
+            'DATA_DAMAGED',
+            `${log.name} cannot be read at ${at}; run "hadron log verify", or restore the data folder from a copy`,
+          );
+        }
         at = got.nextPosition;
       }
     } catch (error) {
