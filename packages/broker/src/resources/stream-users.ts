@@ -56,6 +56,6 @@ export function assertUnused(stream: string, users: readonly StreamUser[]): void
   const more = users.length > named.length ? ` and ${users.length - named.length} more` : '';
   throw new HadronError(
     'RESOURCE_IN_USE',
-    `Stream ${stream} is used by ${named.join(', ')}${more}; delete them first, or all together with cascade`,
+    `Stream ${stream} is used by ${named.join(', ')}${more}; delete them first, or all together with --cascade (HTTP: ?cascade=true)`,
   );
 }

@@ -49,7 +49,7 @@ export const KINDS: readonly Kind[] = [
   {
     kind: 'Subscription',
     plural: 'subscriptions',
-    shortNames: ['subscription', 'sub'],
+    shortNames: ['subscription', 'sub', 'subs'],
     versions: [{ apiVersion: API_V1, schema: subscriptionV1 }],
     columns: [
       { name: 'stream', path: 'spec.stream' },

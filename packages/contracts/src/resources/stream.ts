@@ -71,7 +71,7 @@ const specV1 = z.strictObject({
     .enum(['fsync', 'os'])
     .optional()
     .describe(
-      'When a record is acknowledged: on stable storage (fsync), or in the page cache (os). Default: the server’s setting hadron.durability.',
+      'When a record is acknowledged: on stable storage (fsync), or in the page cache (os). Default: server setting hadron.durability.',
     ),
   compaction: z
     .strictObject({
@@ -87,16 +87,12 @@ const specV1 = z.strictObject({
   deduplication: z
     .strictObject({
       windowSeconds: seconds(1).describe(
-        'For so long an event with the same source and id is answered with the first one’s position.',
+        'For so long an event with the same source and id is answered with the position of the first.',
       ),
-      entries: z
-        .int()
-        .min(1)
-        .optional()
-        .describe('Events remembered at most, per partition. Default: the server’s setting.'),
+      entries: z.int().min(1).optional().describe('Events remembered at most, per partition. Default: 100000.'),
     })
     .optional()
-    .describe('Refuses nothing and stores once: events published again within the window. Default: off.'),
+    .describe('An event published again within the window is not stored again. Default: off.'),
   maxEventBytes: z
     .int()
     .min(0)
