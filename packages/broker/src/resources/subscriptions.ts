@@ -26,6 +26,8 @@ export interface ActiveSubscription {
   readonly spec: SubscriptionSpec;
   /** The group that keeps its progress. */
   readonly group: string;
+  /** What was reported of it, also before a restart. */
+  readonly conditions: readonly Condition[];
 }
 
 /** What the worker says of one. */
@@ -166,6 +168,7 @@ const active = ({ name, value }: Stored<StoredSubscription>): ActiveSubscription
   generation: value.generation,
   spec: value.spec,
   group: groupOf(name, value.spec),
+  conditions: value.status.conditions,
 });
 
 const pendingCondition = (nowMs: number): Condition => ({
