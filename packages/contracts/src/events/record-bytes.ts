@@ -213,11 +213,10 @@ class RecordReader {
   }
 }
 
-const lenient = new TextDecoder('utf-8', { ignoreBOM: true });
+const lenient = /* @__PURE__ */ new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** The names that nearly every record has, by their length: comparing bytes is quicker than decoding them. */
-const COMMON_KEYS = new Map<number, { readonly key: string; readonly bytes: Uint8Array }[]>();
-for (const key of [
+const COMMON_KEYS = /* @__PURE__ */ byLength([
   'ce_specversion',
   'ce_id',
   'ce_source',
@@ -226,9 +225,17 @@ for (const key of [
   'ce_time',
   'ce_partitionkey',
   'content-type',
-]) {
-  const same = COMMON_KEYS.get(key.length) ?? [];
-  COMMON_KEYS.set(key.length, [...same, { key, bytes: encodeUtf8(key) }]);
+]);
+
+interface CommonKey {
+  readonly key: string;
+  readonly bytes: Uint8Array;
+}
+
+function byLength(keys: readonly string[]): ReadonlyMap<number, readonly CommonKey[]> {
+  const map = new Map<number, CommonKey[]>();
+  for (const key of keys) map.set(key.length, [...(map.get(key.length) ?? []), { key, bytes: encodeUtf8(key) }]);
+  return map;
 }
 
 /** Names that are not UTF-8 are no names of ours; they keep a readable form. */

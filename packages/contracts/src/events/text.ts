@@ -11,11 +11,6 @@ export function encodeUtf8(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** Writes UTF-8 into `into`, which has room for three bytes per character. @returns bytes written */
-export function encodeUtf8Into(text: string, into: Uint8Array): number {
-  return encoder.encodeInto(text, into).written;
-}
-
 /** @returns undefined if the bytes are not valid UTF-8 */
 export function decodeUtf8(b: Uint8Array): string | undefined {
   const length = b.length;

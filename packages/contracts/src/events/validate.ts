@@ -107,38 +107,21 @@ export function attributeOf(event: CloudEvent, name: string): string | undefined
 
 // --------------------------------------------------------------------------------------------------------------- names
 
+const NAME = /^[a-z0-9]+$/;
+
 /** @returns what is wrong with the name of an extension or optional attribute, or undefined */
-export function nameProblem(name: string): string | undefined {
-  const length = name.length;
-  if (length === 0) return 'an attribute needs a name';
-  for (let i = 0; i < length; i++) {
-    const code = name.charCodeAt(i);
-    if ((code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39)) continue;
-    return 'attribute names are lower-case letters a-z and digits; rename it';
-  }
-  return name === 'data' ? '"data" cannot be the name of an attribute; rename it' : undefined;
+function nameProblem(name: string): string | undefined {
+  if (!NAME.test(name)) return 'is no name of an attribute; use lower-case letters a-z and digits';
+  return name === 'data' ? 'cannot be the name of an attribute; rename it' : undefined;
 }
 
 // -------------------------------------------------------------------------------------------------------------- values
 
-/** No control characters, non-characters or unpaired surrogates (§2.2). */
-export function isLegalString(value: string): boolean {
-  const length = value.length;
-  for (let i = 0; i < length; i++) {
-    const code = value.charCodeAt(i);
-    if (code < 0x20 || code > 0x7e) return isLegalUnicode(value);
-  }
-  return true;
-}
+/** Control characters, unpaired surrogates, non-characters (§2.2). */
+const ILLEGAL = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u;
 
-function isLegalUnicode(value: string): boolean {
-  for (const char of value) {
-    const point = char.codePointAt(0) as number;
-    if (point < 0x20 || (point >= 0x7f && point <= 0x9f)) return false;
-    if (point >= 0xd800 && point <= 0xdfff) return false;
-    if ((point >= 0xfdd0 && point <= 0xfdef) || (point & 0xfffe) === 0xfffe) return false;
-  }
-  return true;
+export function isLegalString(value: string): boolean {
+  return !ILLEGAL.test(value);
 }
 
 const URI_CHARACTERS = /^[\w!#$&'()*+,\-./:;=?@[\]~%]*$/;
