@@ -64,6 +64,21 @@ describe('retention by time (B11)', () => {
     expect((await w.read(w.shard, w.log)).map((b) => b.position)).toEqual([...Array(15).keys()].map((i) => i + 10));
   });
 
+  it('keeps what is held, whole segments of it, and removes it when it is not held any more', async () => {
+    const w = new Kept();
+    await w.begin();
+    await w.fill(25);
+    w.settings = { retentionMs: HOUR, retentionBytes: 0, heldFrom: 13 };
+    await w.sleep(2 * HOUR);
+    expect(w.log.startPosition).toBe(10);
+    w.settings = { ...w.settings, heldFrom: 20 };
+    await w.sleep(CHECK_MS + 1_000);
+    expect(w.log.startPosition).toBe(20);
+    w.settings = { ...w.settings, heldFrom: undefined };
+    await w.sleep(CHECK_MS + 1_000);
+    expect(w.log.startPosition).toBe(25);
+  });
+
   it('removes the active segment too, though nobody appends, and positions go on', async () => {
     const w = new Kept();
     await w.begin();

@@ -7,7 +7,7 @@
  *   sealed and goes when its newest record is too old, though nobody appends. So a record outlives its time by no more
  *   than `segment.ms`, the age at which a segment ends.
  * - Size counts whole segments: the oldest goes while what is left is at least the limit. Never the active one.
- * - Nothing beyond the high watermark goes.
+ * - Nothing beyond the high watermark goes, and nothing that somebody still wants (`heldFrom`).
  * - State logs lose what lies before their newest snapshot, once the checkpoint that names it is durable.
  *
  * It sleeps until the next segment is due; new segments and {@link Retention.settingsChanged} wake it. While something
@@ -22,6 +22,8 @@ export interface RetentionSettings {
   readonly retentionMs: number;
   /** Bytes kept; -1 is no limit. */
   readonly retentionBytes: number;
+  /** What lies at this position or behind it is still wanted, whatever its age and the log's size. Default: nothing is. */
+  readonly heldFrom?: number | undefined;
 }
 
 export interface RetentionOptions {
@@ -191,10 +193,13 @@ function isDead(log: Log): boolean {
   return isFilled(first) && first.end <= log.startPosition;
 }
 
+/** Looked at again every `checkIntervalMs`: nobody tells when what is held is wanted no more. */
+const NOW_AND_THEN = Number.MAX_VALUE;
+
 /** How far a log is to be cut (its start: not at all), and when to look again. */
 function judge(log: Log, settings: RetentionSettings, nowMs: number): { trimTo: number; dueMs: number } {
   const { segments } = log;
-  const { retentionMs, retentionBytes } = settings;
+  const { retentionMs, retentionBytes, heldFrom = Number.POSITIVE_INFINITY } = settings;
   const last = segments.length - 1;
   let n = 0;
   let trimTo = log.startPosition;
@@ -205,6 +210,7 @@ function judge(log: Log, settings: RetentionSettings, nowMs: number): { trimTo: 
     const isOld = retentionMs >= 0 && nowMs > newestMs(log, n) + retentionMs;
     const isTooMuch = retentionBytes >= 0 && n < last && size - segment.bytes >= retentionBytes;
     if (!isOld && !isTooMuch && segment.end > log.startPosition) break;
+    if (segment.end > heldFrom && segment.end > log.startPosition) return { trimTo, dueMs: NOW_AND_THEN };
     size -= segment.bytes;
     trimTo = Math.max(trimTo, segment.end);
   }
