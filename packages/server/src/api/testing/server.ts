@@ -9,6 +9,7 @@ import { loadSettings } from '../../settings/index.ts';
 
 export interface TestServer {
   readonly port: number;
+  readonly kafkaPort: number;
   /** `http://127.0.0.1:PORT/v1`. */
   readonly url: string;
   readonly bugs: readonly string[];
@@ -45,6 +46,7 @@ export async function startTestServer(set: readonly string[]): Promise<TestServe
   const url = `http://127.0.0.1:${port}/v1`;
   return {
     port,
+    kafkaPort: server.kafkaAddresses[0]?.port ?? 0,
     url,
     bugs,
     stop,
