@@ -161,7 +161,8 @@ export class Consumer {
     const ended = new Promise<HadronError | undefined>((resolve) => {
       this.#endSession = resolve;
     });
-    this.#granted = Math.max(0, room(this.#occupied));
+    // Answers from before go first: credit at once could bring back the very events that they are about.
+    this.#granted = this.#outbox.length > 0 ? 0 : Math.max(0, room(this.#occupied));
     const call: OpenSession = { stream, group, settings, credit: this.#granted };
     const opening = transport.open(call, {
       deliver: (deliveries) => current() && this.#delivered(deliveries),

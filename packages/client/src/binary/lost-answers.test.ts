@@ -1,0 +1,74 @@
+/** Statement 5: a batch whose answer was lost is stored once, and a retry is told the first position. */
+import net from 'node:net';
+import { onTestFinished, expect, test } from 'vitest';
+import { connect } from '../index.ts';
+import { openWorld } from '../test-world.ts';
+import { binaryTransport } from './index.ts';
+
+/** Passes bytes on, until it is told to let nothing back any more; then it cuts. */
+async function openProxy(target: string): Promise<{ url: string; cutAnswers(): void; cut(): void }> {
+  const { port } = new URL(target);
+  let silent = false;
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((client) => {
+    const upstream = net.connect(Number(port), '127.0.0.1');
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        sockets.delete(socket);
+        client.destroy();
+        upstream.destroy();
+      });
+    }
+    client.pipe(upstream);
+    upstream.on('data', (chunk) => {
+      if (silent) client.destroy();
+      else client.write(chunk);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  return {
+    url: `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`,
+    cutAnswers() {
+      silent = true;
+      setTimeout(() => (silent = false), 120);
+    },
+    cut() {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+test('events published while answers are lost are stored exactly once, in order, and told their first positions', async () => {
+  const world = await openWorld();
+  onTestFinished(() => world.close());
+  await world.createStream('orders', 3);
+  const proxy = await openProxy(await world.listen());
+  const client = connect({ source: '/shop', transport: binaryTransport({ url: proxy.url }), telemetry: false });
+  const orders = client.stream('orders');
+  const published: Promise<{ id: string; partition: number; offset: number }>[] = [];
+  for (let round = 0; round < 8; round++) {
+    for (let i = 0; i < 50; i++)
+      published.push(orders.publish('n', round * 50 + i, { id: `${round * 50 + i}`, subject: `k${i % 5}` }));
+    await new Promise((resolve) => setTimeout(resolve, 15));
+    if (round % 2 === 0) proxy.cutAnswers();
+    else proxy.cut();
+  }
+  const answers = await Promise.all(published);
+  const seen = new Map<string, string>();
+  const order = new Map<string, number[]>();
+  for await (const m of orders.tail({ from: 'beginning' })) {
+    expect(seen.has(m.id)).toBe(false);
+    seen.set(m.id, `${m.partition}/${m.offset}`);
+    order.set(m.subject ?? '', [...(order.get(m.subject ?? '') ?? []), m.data as number]);
+    if (seen.size === 400) break;
+  }
+  for (const { id, partition, offset } of answers) expect(seen.get(id)).toBe(`${partition}/${offset}`);
+  for (const numbers of order.values()) expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+  const end = await orders.publish('end', null, { partition: 0 });
+  const inFirst = [...seen.values()].filter((place) => place.startsWith('0/')).length;
+  expect(end.offset).toBe(inFirst);
+  await client.close();
+});
