@@ -381,7 +381,7 @@ describe('any input', () => {
     expect(good + bad).toBeGreaterThan(1000);
   });
 
-  test('hostile input of a quarter of a megabyte takes no more than a moment', () => {
+  test('hostile input of a quarter of a megabyte takes time of its order', () => {
     const size = 1 << 18;
     const fill = (text: string): Uint8Array => encodeUtf8(text.repeat(Math.ceil(size / text.length)));
     const inputs = [
@@ -418,8 +418,8 @@ describe('any input', () => {
           } catch (error) {
             expect(error).toBeInstanceOf(HadronError);
           }
-          const ms = performance.now() - started;
-          expect([reader, input, ms < 1000]).toEqual([reader, input, true]);
+          const ms = performance.now() - started; // what takes the square of the input takes minutes
+          expect([reader, input, ms < 5000]).toEqual([reader, input, true]);
         }
   });
 });

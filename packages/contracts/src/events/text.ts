@@ -27,54 +27,22 @@ export function decodeUtf8(b: Uint8Array): string | undefined {
   }
 }
 
-const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
-const PAD = 0x3d;
-/** Value of a character of the alphabet; 0xff: none of it. */
-const VALUES = new Uint8Array(128).fill(0xff);
-for (let i = 0; i < 64; i++) VALUES[ALPHABET.charCodeAt(i)] = i;
-const CODES = encoder.encode(ALPHABET);
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+/** Arguments of one call: more might not fit on the stack. */
+const CHUNK = 8192;
 
 /** Base64 of RFC 4648 §4, with padding. */
 export function encodeBase64(b: Uint8Array): string {
-  const out = new Uint8Array(Math.ceil(b.length / 3) * 4);
-  let at = 0;
-  let i = 0;
-  for (; i + 2 < b.length; i += 3) {
-    const bits = ((b[i] as number) << 16) | ((b[i + 1] as number) << 8) | (b[i + 2] as number);
-    out[at++] = CODES[bits >> 18] as number;
-    out[at++] = CODES[(bits >> 12) & 63] as number;
-    out[at++] = CODES[(bits >> 6) & 63] as number;
-    out[at++] = CODES[bits & 63] as number;
-  }
-  if (i < b.length) {
-    const two = i + 1 < b.length;
-    const bits = ((b[i] as number) << 16) | (two ? (b[i + 1] as number) << 8 : 0);
-    out[at++] = CODES[bits >> 18] as number;
-    out[at++] = CODES[(bits >> 12) & 63] as number;
-    out[at++] = two ? (CODES[(bits >> 6) & 63] as number) : PAD;
-    out[at++] = PAD;
-  }
-  return decoder.decode(out);
+  let latin1 = '';
+  for (let i = 0; i < b.length; i += CHUNK) latin1 += String.fromCharCode(...b.subarray(i, i + CHUNK));
+  return btoa(latin1);
 }
 
 /** @returns undefined if it is not base64 of RFC 4648 §4; padding is required */
 export function decodeBase64(text: string): Uint8Array | undefined {
-  if (text.length % 4 !== 0) return undefined;
-  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
-  const chars = text.length - padding;
-  const out = new Uint8Array((text.length / 4) * 3 - padding);
-  let at = 0;
-  let bits = 0;
-  let bad = 0;
-  for (let i = 0; i < chars; i++) {
-    const code = text.charCodeAt(i);
-    const value = code < 128 ? (VALUES[code] as number) : 0xff;
-    bad |= value;
-    bits = (bits << 6) | value;
-    const place = i & 3;
-    if (place === 1) out[at++] = (bits >> 4) & 0xff;
-    else if (place === 2) out[at++] = (bits >> 2) & 0xff;
-    else if (place === 3) out[at++] = bits & 0xff;
-  }
-  return bad > 63 ? undefined : out;
+  if (text.length % 4 !== 0 || !BASE64.test(text)) return undefined; // atob forgives more
+  const latin1 = atob(text);
+  const b = new Uint8Array(latin1.length);
+  for (let i = 0; i < b.length; i++) b[i] = latin1.charCodeAt(i);
+  return b;
 }
