@@ -1,5 +1,6 @@
 /** The door with routes of its own: what every route may rely on. */
 import http2 from 'node:http2';
+import net from 'node:net';
 import { HadronError } from '@hadron/base';
 import { describe, expect, test } from 'vitest';
 import type { Route } from './router.ts';
@@ -230,6 +231,43 @@ describe('one port', () => {
     expect(await (await answer).json()).toBe('done');
     await closed;
     expect(server.connectionCount).toBe(0);
+  });
+});
+
+describe('clients that are slow', () => {
+  const times = { first: 150, head: 300, request: 600, idle: 200 };
+  const post = 'POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n';
+
+  test('one that says nothing, or half a preface, is closed', async () => {
+    const { port, server } = await openDoor({ routes }, { times });
+    const [nothing, half] = await Promise.all([talk(port, []), talk(port, ['PR'])]);
+    expect([nothing, half]).toEqual(['', '']);
+    await expect.poll(() => server.connectionCount).toBe(0);
+  });
+
+  test('a head or a body that does not arrive is 408', async () => {
+    const { port, door } = await openDoor({ routes }, { times });
+    const [head, body] = await Promise.all([talk(port, [post]), talk(port, [`${post}\r\nabc`])]);
+    for (const answer of [head, body]) expect(answer).toMatch(/^HTTP\/1\.1 408 [^]*"code":"REQUEST_INVALID"/);
+    expect([door.metrics.refused.get(408)?.value, door.bodyBytes]).toEqual([2, 0]);
+  });
+
+  test('one that rests between requests is closed, one that goes on is not', async () => {
+    const { port, server } = await openDoor({ routes }, { times });
+    const get = 'GET /v1/hello/x HTTP/1.1\r\nHost: localhost\r\n\r\n';
+    expect(await talk(port, [get, get, get], 4_000)).toMatch(/(\["x"\][^]*){3}/);
+    await expect.poll(() => server.connectionCount).toBe(0);
+  });
+
+  test('one that ends its half amid a request is told, and nothing is left of it', async () => {
+    const { port, server, door } = await openDoor({ routes });
+    const socket = net.connect(port, '127.0.0.1');
+    let answer = '';
+    socket.on('data', (chunk) => (answer += chunk.toString()));
+    socket.end(`${post}\r\nabc`);
+    await new Promise((resolve) => socket.on('close', resolve));
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    await expect.poll(() => [server.connectionCount, door.bodyBytes]).toEqual([0, 0]);
   });
 });
 

@@ -10,7 +10,14 @@ import type { Logger, MetricsRegistry } from '@hadron/base';
 import type { HostPort } from '../settings/server-settings.ts';
 import { addressesOf, listenOnAll, stopListening } from './listen.ts';
 import { type Page, prometheusPage } from './prometheus.ts';
-import { type HttpRequest, type HttpResponse, type PortHandler, SharedPort } from './shared-port.ts';
+import {
+  type HttpRequest,
+  type HttpResponse,
+  PORT_TIMES,
+  type PortHandler,
+  type PortTimes,
+  SharedPort,
+} from './shared-port.ts';
 
 /** How the server is. `reasons` are short sentences for people; empty when all is well. */
 export interface Health {
@@ -43,6 +50,8 @@ export interface HttpServerOptions {
   readonly connectionsMax?: number;
   /** How long answers under way may take when the port closes. Default 600. */
   readonly graceMs?: number;
+  /** Default {@link PORT_TIMES}. */
+  readonly times?: PortTimes;
 }
 
 export interface RunningHttpServer {
@@ -64,7 +73,7 @@ const GRACE_MS = 600;
  * @throws HadronError PORT_IN_USE, or SETTING_INVALID when an address is not one of this machine
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<RunningHttpServer> {
-  const { door, metricsPort, connectionsMax = CONNECTIONS_MAX, graceMs = GRACE_MS } = options;
+  const { door, metricsPort, connectionsMax = CONNECTIONS_MAX, graceMs = GRACE_MS, times = PORT_TIMES } = options;
   const operations = new Operations(options);
   const ports: SharedPort[] = [];
   const servers: Server[] = [];
@@ -75,7 +84,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<Runni
     await stopped;
   };
   const open = async (handler: PortHandler, port: number, portIsDefault: boolean, flag: string) => {
-    const shared = new SharedPort(handler, connectionsMax);
+    const shared = new SharedPort(handler, connectionsMax, times);
     ports.push(shared);
     const opened = await listenOnAll(() => shared.server(), { ...options, port, portIsDefault, flag });
     servers.push(...opened);

@@ -25,12 +25,19 @@ export interface PortHandler {
 
 /** An event of 64 KiB may travel in headers, percent-encoded (cloudevents.md §2.3). */
 const HEADER_BYTES_MAX = 256 * 1024;
-const FIRST_BYTES_MS = 10_000;
-const HEADERS_MS = 15_000;
-/** A whole request, body included. */
-const REQUEST_MS = 60_000;
-const SWEEP_MS = 5_000;
-const IDLE_MS = 60_000;
+/** How long a connection may take, in milliseconds. */
+export interface PortTimes {
+  /** For the first bytes. */
+  readonly first: number;
+  /** For the head of a request. */
+  readonly head: number;
+  /** For a whole request, body included (HTTP/1.1). */
+  readonly request: number;
+  /** Between two requests. */
+  readonly idle: number;
+}
+
+export const PORT_TIMES: PortTimes = { first: 10_000, head: 15_000, request: 60_000, idle: 60_000 };
 const HTTP2_STREAMS_MAX = 1_000;
 const HTTP2_WINDOW_BYTES = 1024 * 1024;
 
@@ -45,16 +52,18 @@ export class SharedPort {
   private readonly http1: http.Server;
   private readonly http2: http2.Http2Server;
   private readonly connectionsMax: number;
+  private readonly times: PortTimes;
 
-  constructor(handler: PortHandler, connectionsMax: number) {
+  constructor(handler: PortHandler, connectionsMax: number, times: PortTimes) {
     this.connectionsMax = connectionsMax;
+    this.times = times;
     this.http1 = http.createServer(
       {
         maxHeaderSize: HEADER_BYTES_MAX,
-        headersTimeout: HEADERS_MS,
-        requestTimeout: REQUEST_MS,
-        connectionsCheckingInterval: SWEEP_MS,
-        keepAliveTimeout: IDLE_MS,
+        headersTimeout: times.head,
+        requestTimeout: times.request,
+        connectionsCheckingInterval: times.head / 3,
+        keepAliveTimeout: times.idle,
         // The handler says so itself, with more words.
         requireHostHeader: false,
         // Offers of h2c and the like are passed over, as the standard wants; the request is answered as it is (Node 24.9 on).
@@ -110,7 +119,7 @@ export class SharedPort {
     socket.on('error', () => socket.destroy());
     const timedOut = (): void => void socket.destroy();
     const ended = (): void => void socket.destroy();
-    socket.setTimeout(FIRST_BYTES_MS, timedOut);
+    socket.setTimeout(this.times.first, timedOut);
     socket.once('end', ended);
     let first: Buffer | undefined;
     const look = (chunk: Buffer): void => {
