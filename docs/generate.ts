@@ -11,6 +11,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { ERRORS, type ErrorCode } from '@hadron/base';
 import { BROKER_SETTINGS, type Broker, type Setting, TOPIC_CONFIGS, type TopicConfig } from '@hadron/broker';
+import { KINDS, schemaFile } from '@hadron/contracts/resources';
 import { kafkaErrorName } from '@hadron/kafka-protocol';
 import { RECOVERY_CASES } from '@hadron/log';
 import { SERVER_SETTINGS } from '@hadron/server';
@@ -342,12 +343,18 @@ const pages: readonly (readonly [string, string])[] = [
   ['docs/errors.md', errors()],
   ['docs/cloudevents-table.md', cloudEventsTable()],
   [LOG_README, logReadme()],
+  ...KINDS.map((kind): [string, string] => [
+    `docs/schemas/${kind.kind.toLowerCase()}.json`,
+    `${JSON.stringify(schemaFile(kind), null, 2)}\n`,
+  ]),
 ];
 const check = process.argv.includes('--check');
 for (const [name, content] of pages) {
   const file = path.join(ROOT, name);
-  if (!check) fs.writeFileSync(file, content);
-  else if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== content) {
+  if (!check) {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, content);
+  } else if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== content) {
     process.stderr.write(`${name} is not current: run "node --conditions=hadron-source docs/generate.ts"\n`);
     process.exitCode = 1;
   }
