@@ -1,3 +1,3 @@
 export { type AddressPolicy, anyAddress, publicOnly, systemResolve } from './address-policy.ts';
-export { type PushOptions, PushService } from './push-service.ts';
-export type { PushCounts, PushReason, PushStatus } from './push-worker.ts';
+export { type PushOptions, PushService, type SubscriptionSource } from './push-service.ts';
+export type { PushCounts, PushReason } from './push-worker.ts';

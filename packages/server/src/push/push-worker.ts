@@ -28,6 +28,7 @@ export type PushReason =
   | 'SinkNotAllowed'
   | 'CredentialUnsupported'
   | 'StreamUnavailable'
+  | 'GroupRefused'
   | 'RetryAfter'
   | 'Unsubscribed';
 
@@ -57,6 +58,7 @@ export interface PushContext {
 
 export interface WorkerOptions extends PushContext {
   readonly name: string;
+  readonly group: string;
   readonly spec: SubscriptionSpec;
   /** Where somebody may consent later, with a key in it. Undefined: nobody can. */
   readonly callback: string | undefined;
@@ -190,7 +192,7 @@ export class PushWorker {
 
   async #open(): Promise<void> {
     const { stream, sink } = this.#spec;
-    const group = this.#spec.group ?? this.#options.name;
+    const { group } = this.#options;
     const settings = groupRequestOf(this.#spec);
     const deliveries = this.#options.deliveries();
     const handler = {
@@ -221,7 +223,10 @@ export class PushWorker {
       this.#extend();
       this.#pump();
     } catch (error) {
-      if (!this.#stopped) this.#later(() => void this.#open(), 'StreamUnavailable', messageOf(error));
+      if (this.#stopped) return;
+      const hopeless = error instanceof HadronError && error.retry === 'no';
+      if (hopeless) this.#tell(false, 'GroupRefused', error.message);
+      else this.#later(() => void this.#open(), 'StreamUnavailable', messageOf(error));
     }
   }
 

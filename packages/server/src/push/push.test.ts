@@ -1,7 +1,8 @@
 /** Subscriptions against real HTTP servers: every W rule and the handshake of cloudevents.md §8. */
-import { silentLogger, systemClock, systemRandom } from '@hadron/base';
+import { HadronError, silentLogger, systemClock, systemRandom } from '@hadron/base';
+import { ANONYMOUS, Broker, resolveBrokerSettings } from '@hadron/broker';
 import { type CloudEvent, cloudEvent, parseJsonEvent, readHttpEvent } from '@hadron/contracts/events';
-import type { Resource, SubscriptionSpec } from '@hadron/contracts/resources';
+import { MemoryFileSystem } from '@hadron/log';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
@@ -11,8 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type AddressPolicy, anyAddress, publicOnly, type Resolve, systemResolve } from './address-policy.ts';
-import { PushService } from './push-service.ts';
-import type { PushStatus } from './push-worker.ts';
+import { PushService, type SubscriptionSource } from './push-service.ts';
 import { eventOf, ListGroup } from './testing/list-group.ts';
 
 interface Seen {
@@ -84,7 +84,7 @@ class Sink {
 const sinkOf = (): Promise<Sink> => new Sink().listen();
 
 interface Setup {
-  spec?: Partial<SubscriptionSpec>;
+  spec?: object;
   policy?: AddressPolicy;
   allowHttp?: boolean;
   resolve?: Resolve;
@@ -92,42 +92,77 @@ interface Setup {
   ca?: string;
 }
 
-function push(sink: Sink | string, setup: Setup = {}) {
-  const group = new ListGroup(systemClock);
-  const statuses: PushStatus[] = [];
-  const service = new PushService({
+/** A Subscription applied to a real registry, followed by the service; the group is a list. */
+async function push(sink: Sink | string, setup: Setup = {}) {
+  const broker = await Broker.open({
+    fs: new MemoryFileSystem((fn) => systemClock.defer(fn)),
     clock: systemClock,
     random: systemRandom,
     logger: silentLogger,
-    deliveries: () => group,
-    eventOf,
-    origin: 'hadron.example',
-    policy: setup.policy ?? anyAddress,
-    allowHttp: setup.allowHttp ?? true,
-    resolve: setup.resolve ?? systemResolve,
-    ca: setup.ca,
-    callbackUrl: setup.callbackUrl,
-    onStatus: (_, __, status) => statuses.push(status),
+    directory: '/data',
+    clusterId: 'c',
+    nodeId: 1,
+    settings: resolveBrokerSettings({}),
+    shardSettings: { commitFileBytes: 1024 * 1024, minFreeBytes: 0 },
   });
-  closers.push(() => service.close());
-  const resource = (generation = 1, conditions: Resource['status']['conditions'] = []): Resource<SubscriptionSpec> => ({
-    apiVersion: 'hadron.rs/v1',
-    kind: 'Subscription',
-    metadata: { name: 'mail', namespace: 'default', resourceVersion: '1', generation, uid: 'u' },
-    status: { observedGeneration: generation, conditions },
-    spec: {
+  closers.push(() => broker.close());
+  const resources = await broker.core.resources();
+  const { subscriptions } = resources;
+  const group = new ListGroup(systemClock);
+  const statuses: { ready: boolean; reason: string; message: string }[] = [];
+  const source: SubscriptionSource = {
+    all: () => subscriptions.all(),
+    watch: (fn) => subscriptions.watch(fn),
+    report(name, generation, reports) {
+      for (const { status, reason, message } of reports) statuses.push({ ready: status === 'True', reason, message });
+      subscriptions.report(name, generation, reports);
+    },
+  };
+  const serve = (): PushService => {
+    const service = new PushService({
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+      deliveries: () => group,
+      eventOf,
+      origin: 'hadron.example',
+      policy: setup.policy ?? anyAddress,
+      allowHttp: setup.allowHttp ?? true,
+      resolve: setup.resolve ?? systemResolve,
+      ca: setup.ca,
+      callbackUrl: setup.callbackUrl,
+    });
+    closers.push(() => service.close());
+    service.follow(source);
+    return service;
+  };
+  const apply = async (change: object = {}): Promise<void> => {
+    const spec = {
       stream: 'orders',
       sink: typeof sink === 'string' ? sink : `http://127.0.0.1:${sink.port}/hook?a=b`,
-      protocol: 'HTTP',
-      mode: 'binary',
-      concurrency: 10,
-      suspended: false,
       delivery: { policy: { backoffMs: [20], maxDeliveries: 3 } },
       ...setup.spec,
-    },
-  });
-  service.apply(resource());
-  return { group, statuses, service, resource };
+      ...change,
+    };
+    const metadata = { name: 'mail' };
+    const results = await resources.apply(ANONYMOUS, [
+      { apiVersion: 'hadron.rs/v1', kind: 'Stream', metadata: { name: 'orders' }, spec: { partitions: 1 } },
+      { apiVersion: 'hadron.rs/v1', kind: 'Subscription', metadata, spec },
+    ]);
+    expect(results.map((result) => result.errors)).toEqual([[], []]);
+  };
+  const service = serve();
+  await apply();
+  const ready = () => [...subscriptions.all()][0]?.conditions.find(({ type }) => type === 'Ready');
+  return {
+    group,
+    statuses,
+    service,
+    serve,
+    apply,
+    ready,
+    remove: () => resources.delete(ANONYMOUS, 'Subscription', 'mail'),
+  };
 }
 
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 10_000, interval: 5 });
@@ -146,7 +181,7 @@ const idOf = (seen: Seen): string => String(seen.headers['ce-id']);
 describe('delivery (§8.1)', () => {
   it('W3, W9: binary mode, to the exact URI, with the agreed origin; the event is as it was published', async () => {
     const sink = await sinkOf();
-    const { group, statuses } = push(sink, {
+    const { group, statuses } = await push(sink, {
       spec: { protocolSettings: { method: 'POST', headers: { 'X-Team': 'a' } } },
     });
     const event = cloudEvent({
@@ -176,7 +211,7 @@ describe('delivery (§8.1)', () => {
 
   it('structured mode; an event without data', async () => {
     const sink = await sinkOf();
-    const { group } = push(sink, { spec: { mode: 'structured' } });
+    const { group } = await push(sink, { spec: { mode: 'structured' } });
     group.publish(order('1'), cloudEvent({ id: '2', source: '/shop', type: 'empty' }));
     await until(() => expect(sink.events).toHaveLength(2));
     for (const seen of sink.events)
@@ -188,7 +223,7 @@ describe('delivery (§8.1)', () => {
 
   it('W1: plain HTTP only where it is allowed', async () => {
     const sink = await sinkOf();
-    const { group, statuses } = push(sink, { allowHttp: false });
+    const { group, statuses } = await push(sink, { allowHttp: false });
     group.publish(order('1'));
     await until(() => expect(statuses.at(-1)?.reason).toBe('SinkNotAllowed'));
     expect(sink.seen).toEqual([]);
@@ -205,11 +240,11 @@ describe('delivery (§8.1)', () => {
     const [key, cert] = [readFileSync(keyFile, 'utf8'), readFileSync(certFile, 'utf8')];
     const sink = await new Sink((listener) => createTlsServer({ key, cert }, listener) as unknown as Server).listen();
     const url = `https://localhost:${sink.port}/`;
-    const trusting = push(url, { allowHttp: false, ca: cert });
+    const trusting = await push(url, { allowHttp: false, ca: cert });
     trusting.group.publish(order('1'));
     await until(() => expect(trusting.group.entries[0]!.state).toBe('acked'));
     sink.seen.length = 0;
-    const strict = push(url, { allowHttp: false });
+    const strict = await push(url, { allowHttp: false });
     await until(() => expect(strict.statuses.at(-1)?.reason).toBe('SinkUnreachable'));
     expect(strict.statuses.at(-1)!.message).toMatch(/certificate/);
     expect(sink.seen).toEqual([]);
@@ -219,46 +254,40 @@ describe('delivery (§8.1)', () => {
     const elsewhere = await sinkOf();
     const sink = await sinkOf();
     sink.answer = () => ({ status: 307, headers: { location: `http://127.0.0.1:${elsewhere.port}/` } });
-    const { group } = push(sink);
+    const { group } = await push(sink);
     group.publish(order('1'));
     await until(() => expect(group.entries[0]).toMatchObject({ state: 'dead', attempt: 3 }));
     expect(group.entries[0]!.reason).toBe('the sink answered 307; redirects are not followed');
     expect(elsewhere.seen).toEqual([]);
   });
 
-  it('W4: 410 ends the Subscription; what was out goes back uncounted; a changed one begins again', async () => {
+  it('W4: 410 ends the Subscription, over a restart too; what was out goes back uncounted; a changed one begins again', async () => {
     const sink = await sinkOf();
     sink.answer = () => ({ status: 410 });
-    const { group, statuses, service, resource } = push(sink);
+    const { group, service, serve, apply, ready } = await push(sink);
     group.publish(order('1'));
-    await until(() => expect(statuses.at(-1)?.reason).toBe('Unsubscribed'));
+    await until(() =>
+      expect(ready()).toMatchObject({ status: 'False', reason: 'Unsubscribed', observedGeneration: 1 }),
+    );
     group.publish(order('2'));
     expect(group.entries.map(({ state, attempt }) => [state, attempt])).toEqual([
       ['ready', 1],
       ['ready', 1],
     ]);
-    // The condition survives a restart of the server.
-    const condition = {
-      type: 'Ready',
-      status: 'False' as const,
-      reason: 'Unsubscribed',
-      message: '',
-      observedGeneration: 1,
-      lastTransitionTime: '2026-11-21T14:00:00Z',
-    };
-    service.remove('mail');
-    service.apply(resource(1, [condition]));
+    await service.close();
     sink.answer = () => ({ status: 204 });
+    serve();
     await new Promise((done) => setTimeout(done, 100));
-    expect(sink.events).toHaveLength(1);
-    service.apply(resource(2, [condition]));
+    expect(sink.seen).toHaveLength(2);
+    await apply({ concurrency: 3 });
     await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
+    expect(ready()).toMatchObject({ status: 'True', reason: 'Delivering', observedGeneration: 2 });
   });
 
   it('W5: nothing is sent to the sink before Retry-After has passed', async () => {
     const sink = await sinkOf();
     sink.answer = (_, nth) => (nth === 1 ? { status: 429, headers: { 'retry-after': '1' } } : { status: 204 });
-    const { group, statuses } = push(sink, { spec: { concurrency: 1 } });
+    const { group, statuses } = await push(sink, { spec: { concurrency: 1 } });
     group.publish(order('1', 'a'), order('2', 'b'), order('3', 'c'));
     await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked', 'acked']));
     const [first, second] = sink.events;
@@ -270,7 +299,7 @@ describe('delivery (§8.1)', () => {
   it('W6, W7: 415 and other permanent answers go to the dead letter at once', async () => {
     const sink = await sinkOf();
     sink.answer = (seen) => ({ status: Number(idOf(seen)) });
-    const { group } = push(sink);
+    const { group } = await push(sink);
     group.publish(order('415'), order('400'), order('404'), order('401'));
     await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['dead', 'dead', 'dead', 'dead']));
     expect(group.entries.map((entry) => [entry.attempt, entry.reason])).toEqual([
@@ -285,7 +314,7 @@ describe('delivery (§8.1)', () => {
     const sink = await sinkOf();
     sink.answer = (_, nth) =>
       nth === 1 ? { status: 503 } : nth === 2 ? { status: 204, afterMs: 1_000 } : { status: 204 };
-    const { group } = push(sink, {
+    const { group } = await push(sink, {
       spec: { delivery: { policy: { backoffMs: [20], maxDeliveries: 3, timeoutMs: 200 } } },
     });
     group.publish(order('1'));
@@ -305,22 +334,24 @@ describe('delivery (§8.1)', () => {
   it('an answer without end costs the sink its connection, not us our memory', async () => {
     const sink = await sinkOf();
     sink.answer = () => ({ status: 200, body: 'x'.repeat(2_000_000) });
-    const { group } = push(sink);
+    const { group } = await push(sink);
     group.publish(order('1'), order('2'));
     await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
   });
 
   it('W8: credentials', async () => {
     const sink = await sinkOf();
-    const plain = push(sink, { spec: { credential: { type: 'PLAIN', identifier: 'u', secret: 'p' } } });
+    const plain = await push(sink, { spec: { credential: { type: 'PLAIN', identifier: 'u', secret: 'p' } } });
     plain.group.publish(order('1'));
     await until(() => expect(sink.events).toHaveLength(1));
     expect(sink.seen.map((seen) => seen.headers.authorization)).toEqual(['Basic dTpw', 'Basic dTpw']);
-    const bearer = push(sink, { spec: { credential: { type: 'ACCESSTOKEN', accessToken: 'abc' } } });
+    const bearer = await push(sink, { spec: { credential: { type: 'ACCESSTOKEN', accessToken: 'abc' } } });
     bearer.group.publish(order('1'));
     await until(() => expect(sink.events).toHaveLength(2));
     expect(sink.events[1]!.headers.authorization).toBe('Bearer abc');
-    const refreshed = push(sink, { spec: { credential: { type: 'REFRESHTOKEN' } } });
+    const refreshed = await push(sink, {
+      spec: { credential: { type: 'REFRESHTOKEN', refreshToken: 'r', refreshTokenEndpoint: 'https://t.example/' } },
+    });
     await until(() => expect(refreshed.statuses.at(-1)?.reason).toBe('CredentialUnsupported'));
   });
 });
@@ -328,7 +359,7 @@ describe('delivery (§8.1)', () => {
 describe('handshake (§8.2)', () => {
   it('asks OPTIONS of the exact URI and sends with consent only', async () => {
     const sink = await sinkOf();
-    const { group } = push(sink);
+    const { group } = await push(sink);
     group.publish(order('1'));
     await until(() => expect(group.entries[0]!.state).toBe('acked'));
     expect(sink.seen.map((seen) => seen.method)).toEqual(['OPTIONS', 'POST']);
@@ -345,7 +376,7 @@ describe('handshake (§8.2)', () => {
   ])('%s: nothing is sent', async (_, options) => {
     const sink = await sinkOf();
     sink.options = options;
-    const { group, statuses } = push(sink);
+    const { group, statuses } = await push(sink);
     group.publish(order('1'));
     await until(() => expect(statuses.at(-1)?.reason).toBe('ConsentRefused'));
     await new Promise((done) => setTimeout(done, 50));
@@ -356,7 +387,7 @@ describe('handshake (§8.2)', () => {
   it('consent later, at the callback URL, once, by its key alone', async () => {
     const sink = await sinkOf();
     sink.options = { status: 200 };
-    const { group, statuses, service } = push(sink, { callbackUrl: 'https://hadron.example/consent/' });
+    const { group, statuses, service } = await push(sink, { callbackUrl: 'https://hadron.example/consent/' });
     group.publish(order('1'));
     await until(() => expect(statuses.at(-1)?.reason).toBe('AwaitingConsent'));
     const callback = String(sink.handshakes[0]!.headers['webhook-request-callback']);
@@ -375,7 +406,7 @@ describe('handshake (§8.2)', () => {
     const { port } = sink;
     sink.server.closeAllConnections();
     await new Promise((done) => sink.server.close(done));
-    const { group, statuses } = push(`http://127.0.0.1:${port}/`);
+    const { group, statuses } = await push(`http://127.0.0.1:${port}/`);
     group.publish(order('1'));
     await until(() => expect(statuses.at(-1)?.reason).toBe('SinkUnreachable'));
     await new Sink().listen('127.0.0.1', port);
@@ -385,7 +416,7 @@ describe('handshake (§8.2)', () => {
   it('the granted rate is a hard limit, and waiting for it is no failed attempt', async () => {
     const sink = await sinkOf();
     sink.options = { status: 200, headers: { 'webhook-allowed-origin': '*', 'webhook-allowed-rate': '300' } };
-    const { group } = push(sink, {
+    const { group } = await push(sink, {
       spec: { delivery: { policy: { backoffMs: [20], maxDeliveries: 3, timeoutMs: 300 } } },
     });
     group.publish(...['1', '2', '3', '4', '5'].map((id) => order(id)));
@@ -397,7 +428,7 @@ describe('handshake (§8.2)', () => {
 
   it('asks for the rate of its group', async () => {
     const sink = await sinkOf();
-    push(sink, { spec: { delivery: { rateLimit: { count: 5, perMs: 1_000, by: 'group' } } } });
+    await push(sink, { spec: { delivery: { rateLimit: { count: 5, perMs: 1_000, by: 'group' } } } });
     await until(() => expect(sink.handshakes[0]?.headers['webhook-request-rate']).toBe('300'));
   });
 });
@@ -406,7 +437,7 @@ describe('order and concurrency', () => {
   it('no more requests at once than the Subscription says', async () => {
     const sink = await sinkOf();
     sink.answer = () => ({ status: 204, afterMs: 20 });
-    const { group } = push(sink, { spec: { concurrency: 3 } });
+    const { group } = await push(sink, { spec: { concurrency: 3 } });
     group.publish(...Array.from({ length: 12 }, (_, index) => order(String(index))));
     await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
     expect(sink.mostUnderWay).toBe(3);
@@ -415,7 +446,7 @@ describe('order and concurrency', () => {
   it('requests of a session that was lost still count', async () => {
     const sink = await sinkOf();
     sink.answer = () => ({ status: 204, afterMs: 2_000 });
-    const { group } = push(sink, { spec: { concurrency: 2 } });
+    const { group } = await push(sink, { spec: { concurrency: 2 } });
     group.publish(order('1'), order('2'));
     await until(() => expect(sink.underWay).toBe(2));
     group.end(); // opened again after about a second
@@ -427,7 +458,9 @@ describe('order and concurrency', () => {
   it('the events of a lane go one after another, also when one fails', async () => {
     const sink = await sinkOf();
     sink.answer = (seen, nth) => ({ status: idOf(seen) === '1' && nth < 4 ? 500 : 204, afterMs: 10 });
-    const { group } = push(sink, { spec: { delivery: { window: 4, policy: { backoffMs: [20], maxDeliveries: 9 } } } });
+    const { group } = await push(sink, {
+      spec: { delivery: { window: 4, policy: { backoffMs: [20], maxDeliveries: 9 } } },
+    });
     group.publish(...['0', '1', '2', '3'].map((id) => order(id, 'one lane')));
     await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
     expect(sink.mostUnderWay).toBe(1);
@@ -445,7 +478,7 @@ describe('addresses', () => {
     const sink = await sinkOf();
     let connections = 0;
     sink.server.on('connection', () => connections++);
-    const { statuses } = push(url.replace('PORT', String(sink.port)), { policy: publicOnly });
+    const { statuses } = await push(url.replace('PORT', String(sink.port)), { policy: publicOnly });
     await until(() => expect(statuses.at(-1)?.reason).toBe('SinkNotAllowed'));
     expect(connections).toBe(0);
   });
@@ -453,7 +486,7 @@ describe('addresses', () => {
   it('of several addresses, the one connected to is one that was checked', async () => {
     const inside = await new Sink().listen('127.0.0.1');
     const outside = await new Sink().listen('127.0.0.2', inside.port);
-    const { group } = push(`http://sink.example:${inside.port}/`, {
+    const { group } = await push(`http://sink.example:${inside.port}/`, {
       policy: (address) => address === '127.0.0.2',
       resolve: (_, done) =>
         done(
@@ -472,7 +505,7 @@ describe('addresses', () => {
     const outside = await new Sink().listen('127.0.0.2', inside.port);
     outside.options = { status: 200, headers: { ...CONSENT, connection: 'close' } };
     let address = '127.0.0.2';
-    const { group, statuses } = push(`http://sink.example:${inside.port}/`, {
+    const { group, statuses } = await push(`http://sink.example:${inside.port}/`, {
       policy: (one) => one === '127.0.0.2',
       resolve: (_, done) => done(null, [{ address, family: 4 }]),
     });
@@ -490,7 +523,7 @@ describe('addresses', () => {
 describe('with its group', () => {
   it('a changed document changes the group', async () => {
     const sink = await sinkOf();
-    const { group, service, resource } = push(sink, { spec: { types: ['order.placed'], group: 'mailers' } });
+    const { group, apply } = await push(sink, { spec: { types: ['order.placed'], group: 'mailers' } });
     await until(() => expect(group.opened).toHaveLength(1));
     expect(group.opened[0]).toMatchObject({
       stream: 'orders',
@@ -499,7 +532,7 @@ describe('with its group', () => {
       credit: 10,
     });
     group.settingsAgree = false;
-    service.apply(resource(2));
+    await apply({ concurrency: 3 });
     group.publish(order('1'));
     await until(() => expect(group.entries[0]!.state).toBe('acked'));
     expect(group.settingsAgree).toBe(true);
@@ -507,7 +540,7 @@ describe('with its group', () => {
 
   it('a session that ends is opened again', async () => {
     const sink = await sinkOf();
-    const { group, statuses } = push(sink);
+    const { group, statuses } = await push(sink);
     await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
     group.end();
     expect(statuses.at(-1)).toMatchObject({ ready: false, reason: 'StreamUnavailable' });
@@ -518,7 +551,7 @@ describe('with its group', () => {
   it('closing waits for what is under way and gives the rest back', async () => {
     const sink = await sinkOf();
     sink.answer = () => ({ status: 204, afterMs: 100 });
-    const { group, service } = push(sink, { spec: { concurrency: 1 } });
+    const { group, service } = await push(sink, { spec: { concurrency: 1 } });
     group.publish(order('1'), order('2'));
     await until(() => expect(sink.events).toHaveLength(1));
     await service.close();
@@ -530,9 +563,31 @@ describe('with its group', () => {
     expect(sink.events).toHaveLength(1);
   });
 
+  it('what the group refuses for good is not tried again, and a change is', async () => {
+    const sink = await sinkOf();
+    const { group, statuses, apply } = await push(sink);
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
+    group.refusal = new HadronError('GROUP_ID_INVALID', 'a group has a name');
+    await apply({ concurrency: 3 });
+    await until(() => expect(statuses.at(-1)).toMatchObject({ reason: 'GroupRefused', ready: false }));
+    group.refusal = undefined;
+    await apply({ concurrency: 4 });
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
+  });
+
+  it('a deleted Subscription sends nothing more', async () => {
+    const sink = await sinkOf();
+    const { group, statuses, remove } = await push(sink);
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
+    await remove();
+    group.publish(order('1'));
+    await new Promise((done) => setTimeout(done, 50));
+    expect(sink.events).toEqual([]);
+  });
+
   it('suspended: not even asked', async () => {
     const sink = await sinkOf();
-    const { statuses, group } = push(sink, { spec: { suspended: true } });
+    const { statuses, group } = await push(sink, { spec: { suspended: true } });
     await until(() => expect(statuses.at(-1)?.reason).toBe('Suspended'));
     expect([sink.seen, group.opened]).toEqual([[], []]);
   });

@@ -29,6 +29,7 @@ export class ListGroup implements Pick<DeliveryService, 'open' | 'set'> {
   readonly opened: OpenRequest[] = [];
   /** What was set on the group by `set`; `open` refuses while it is false. */
   settingsAgree = true;
+  refusal: HadronError | undefined;
   readonly #clock: Clock;
   #settings!: GroupSettings;
   #handler: SessionHandler | undefined;
@@ -65,6 +66,7 @@ export class ListGroup implements Pick<DeliveryService, 'open' | 'set'> {
   async open(request: OpenRequest, handler: SessionHandler): Promise<DeliverySession> {
     await Promise.resolve();
     this.opened.push(request);
+    if (this.refusal !== undefined) throw this.refusal;
     if (!this.settingsAgree) throw new HadronError('GROUP_SETTINGS_DIFFER', 'another filter');
     const { policy, ...settings } = request.settings;
     this.#settings = {
