@@ -1,5 +1,6 @@
 /** Resources over the real registry and topics, on the simulated disk and clock (statements 1 and 2). */
 import { silentLogger } from '@hadron/base';
+import fc from 'fast-check';
 import { parseSelector, type Resource } from '@hadron/contracts/resources';
 import { Sim, type SimMachine } from '@hadron/testkit';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -355,6 +356,46 @@ describe('a Stream and its topic', () => {
     expect(world.core.topics.get('Order_Events')).toBeUndefined();
     world.core.topics.create({ name: 'order-events' });
     expect(await world.names('Stream')).toEqual(['order-events']);
+  });
+
+  test('a topic of a folder older than Streams', async () => {
+    const { topics, registry } = world.core;
+    topics.create({ name: 'old', partitions: 2, config: { 'retention.ms': '-1', 'retention.bytes': '-1' } });
+    const { meta: _, ...before } = registry.get<{ meta: unknown }>('Topic', 'old')?.value ?? {};
+    registry.put('Topic', 'old', before);
+    await world.run(world.core.registryDurable());
+    await world.restart();
+    const shown = await world.get('Stream', 'old');
+    expect(shown).toMatchObject({
+      metadata: { generation: 1 },
+      spec: { partitions: 2, retentionPolicy: { strategy: 'retain' } },
+    });
+    expect(shown.metadata.creationTimestamp).toBeUndefined();
+    expect(await world.applyOne(shown)).toMatchObject({ result: 'unchanged' });
+    expect((await world.applyOne(stream('old', { partitions: 2 }))).object?.metadata.generation).toBe(2);
+  });
+
+  test('what was read can be applied and changes nothing, whatever its configs and labels', async () => {
+    const config = fc.dictionary(
+      fc.constantFrom('retention.ms', 'retention.bytes', 'segment.ms', 'delete.retention.ms', 'max.message.bytes'),
+      fc.oneof(fc.nat().map(String), fc.constantFrom('1000', '60000', '+5000')),
+    );
+    const label = fc.stringMatching(/^[a-z]([a-z0-9.-]{0,8}[a-z0-9])?$/);
+    await fc.assert(
+      fc.asyncProperty(
+        config,
+        fc.dictionary(label, label),
+        fc.integer({ min: 1, max: 3 }),
+        async (c, labels, partitions) => {
+          world.core.topics.create({ name: 't', partitions, config: c, meta: { labels, kept: { debug: true } } });
+          const shown = await world.get('Stream', 't');
+          expect(await world.applyOne(shown)).toMatchObject({ result: 'unchanged', changes: [], object: shown });
+          expect(world.core.topics.get('t')?.config).toEqual(c);
+          await world.remove('Stream', 't');
+        },
+      ),
+      { numRuns: 50 },
+    );
   });
 
   test('internal topics are hidden', async () => {
