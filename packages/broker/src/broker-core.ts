@@ -10,12 +10,14 @@ import {
   type Log,
   type LogId,
   Retention,
+  type RetentionSettings,
   Scrub,
   Shard,
   type ShardSettings,
 } from '@hadron/log';
 import { allowAll, type Authorize } from './authorize.ts';
 import type { BrokerSettings } from './config/index.ts';
+import { Deliveries } from './delivery/deliveries.ts';
 import { LogEventStreams } from './event-streams/event-streams.ts';
 import type { GroupsConfig } from './groups/index.ts';
 import { GroupsShell } from './groups-shell.ts';
@@ -69,11 +71,13 @@ export class BrokerCore {
   /** What the services above the log see of it. */
   readonly eventLog: ShardEventLog;
   readonly events: LogEventStreams;
+  readonly deliveries: Deliveries;
   readonly retention: Retention;
   readonly compaction: Compaction;
   private readonly scrub: Scrub;
   private readonly options: BrokerOptions;
   private readonly registryLog: StateLog;
+  private readonly deliveriesLog: StateLog;
   private readonly partitions: Map<LogId, Partition>;
   private expiry: { cancel(): void } | undefined;
   private resourcesLoading: Promise<Resources> | undefined;
@@ -93,6 +97,7 @@ export class BrokerCore {
     this.partitions = partitions;
     this.shard = shard;
     this.registryLog = registry;
+    this.deliveriesLog = deliveries;
     this.registry = new Registry(registry);
     this.topics = new Topics(shard, this.registry, options.random, options.settings);
     this.producerIds = new ProducerIds(this.registry);
@@ -106,6 +111,13 @@ export class BrokerCore {
         ? (name) => void this.topics.create({ name })
         : undefined,
       allocateProducerId: (done, failed) => this.producerIds.allocate(done, failed),
+    });
+    this.deliveries = new Deliveries({
+      log: this.eventLog,
+      clock: options.clock,
+      random: options.random,
+      logger: options.logger,
+      createStream: (name, partitions, config) => this.createStream(name, partitions, config),
     });
     this.groups = new GroupsShell(groups, {
       clock: options.clock,
@@ -147,10 +159,24 @@ export class BrokerCore {
     this.scrub = new Scrub({ shard, bytesPerSecond: values['storage.scrub.bytes.per.second'] });
   }
 
-  private retentionOf(log: Log): { retentionMs: number; retentionBytes: number } | undefined {
-    const settings = this.partitions.get(log.id)?.settings;
-    if (settings === undefined || !settings.cleanupPolicy.delete) return undefined;
-    return { retentionMs: orMinusOne(settings.retentionMs), retentionBytes: orMinusOne(settings.retentionBytes) };
+  private retentionOf(log: Log): RetentionSettings | undefined {
+    const partition = this.partitions.get(log.id);
+    if (partition === undefined || !partition.settings.cleanupPolicy.delete) return undefined;
+    const { retentionMs, retentionBytes } = partition.settings;
+    const topicId = this.topics.get(partition.topic)?.id;
+    return {
+      retentionMs: orMinusOne(retentionMs),
+      retentionBytes: orMinusOne(retentionBytes),
+      heldFrom: topicId === undefined ? undefined : this.deliveries.heldOffset(topicId, partition.index),
+    };
+  }
+
+  /** Makes a stream for a service of ours; resolves when it is durable. One that is there already is as good. */
+  private createStream(name: string, partitions: number, config: Readonly<Record<string, string>>): Promise<void> {
+    return new Promise((committed, failed) => {
+      if (this.topics.byStreamName(name) === undefined) this.topics.create({ name, partitions, config });
+      this.topics.whenDurable({ committed, failed });
+    });
   }
 
   private compactionOf(log: Log): CompactionSettings | undefined {
@@ -206,7 +232,9 @@ export class BrokerCore {
       core.topics.load(producers);
       producers.clear();
       await core.groups.recover();
+      await core.deliveriesLog.recover(core.deliveries);
       await shard.barrier();
+      core.deliveries.start();
       core.expireProducers();
       core.retention.start();
       core.compaction.start();
@@ -223,7 +251,7 @@ export class BrokerCore {
     this.resourcesLoading ??= import('./resources/index.ts').then(({ Resources }) => {
       const { clock, random, namespace = 'default', authorize = allowAll, streamStatus } = this.options;
       const { registry, topics } = this;
-      const deliveries = () => undefined;
+      const deliveries = () => this.deliveries;
       this.resourcesOpen = new Resources({
         registry,
         topics,
@@ -252,6 +280,7 @@ export class BrokerCore {
     this.stopJobs();
     this.groups.stopTimers();
     this.events.close(closed());
+    this.deliveries.close(closed());
     this.endWatches(closed());
     this.fetcher.close();
     await this.shard.close();
@@ -262,6 +291,7 @@ export class BrokerCore {
   abandon(error: HadronError): void {
     this.stopJobs();
     this.events.close(error);
+    this.deliveries.close(error);
     this.endWatches(error);
     this.groups.close(error);
     this.fetcher.close();
@@ -272,6 +302,7 @@ export class BrokerCore {
   failed(error: HadronError): void {
     this.stopJobs();
     this.events.close(error);
+    this.deliveries.close(error);
     this.endWatches(error);
     this.groups.close(error);
   }

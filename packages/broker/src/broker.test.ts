@@ -1,11 +1,14 @@
 /** The broker as plain objects, without sockets (statement 15), on the simulated disk and clock. */
 import { HadronError, silentLogger } from '@hadron/base';
+import type { AnswerResult, CloudEvent, GroupRequest } from '@hadron/contracts';
+import { cloudEvent } from '@hadron/contracts/events';
 import { encodeBatch } from '@hadron/kafka-protocol/records';
 import { Shard } from '@hadron/log';
 import { Sim, type SimMachine } from '@hadron/testkit';
 import { describe, expect, test } from 'vitest';
 import { Broker } from './broker.ts';
 import { resolveBrokerSettings } from './config/index.ts';
+import type { DeliverySession, OutgoingDelivery, SessionHandler } from './delivery/service.ts';
 import type { FetchedPartition } from './streams/fetcher.ts';
 import { newProduceOutcome } from './streams/partition.ts';
 import { recordFormat } from './streams/record-format.ts';
@@ -187,5 +190,91 @@ describe('the broker without sockets', () => {
     hold.release();
     await w.durable();
     expect(new Set(given).size).toBe(3);
+  });
+});
+
+describe('events through the broker', () => {
+  const event = (id: string): CloudEvent => cloudEvent({ id, source: '/s', type: 't' });
+  const publish = (w: World, ...ids: string[]): Promise<void> =>
+    w.run(
+      new Promise((resolve, reject) =>
+        w.broker.core.events.publish('s', ids.map(event), {}, (error) =>
+          error === undefined ? resolve() : reject(error),
+        ),
+      ),
+    );
+
+  class Consumer {
+    readonly got: OutgoingDelivery[] = [];
+    error: string | undefined;
+    readonly handler: SessionHandler = {
+      deliver: (deliveries) => void this.got.push(...deliveries),
+      withdrawn: () => undefined,
+      ended: (error) => {
+        this.error = error?.code ?? 'none';
+      },
+    };
+    session!: DeliverySession;
+
+    async open(w: World, settings: GroupRequest = {}): Promise<void> {
+      const request = { stream: 's', group: 'g', settings, credit: 100 };
+      this.session = await w.run(w.broker.core.deliveries.open(request, this.handler));
+      await w.sim.scheduler.runFor(100);
+    }
+
+    ack(w: World, count: number): Promise<readonly AnswerResult[]> {
+      const items = this.got.slice(0, count).map(({ token }) => ({ token, verdict: { kind: 'ack' as const } }));
+      return w.run(new Promise((resolve) => this.session.answer(items, resolve)));
+    }
+  }
+
+  test('what is published is delivered; what is acknowledged is not given again after a crash', async () => {
+    const w = new World();
+    await w.open();
+    await publish(w, 'a', 'b', 'c');
+    const first = new Consumer();
+    await first.open(w);
+    expect(first.got.map((d) => d.offset)).toEqual([0, 1, 2]);
+    expect((await first.ack(w, 2)).every((r) => r.ok)).toBe(true);
+    await w.restart();
+    await publish(w, 'd');
+    const second = new Consumer();
+    await second.open(w);
+    expect(second.got.map((d) => d.offset)).toEqual([2, 3]);
+  });
+
+  test('sessions end when the disk fails, and come back to the next core', async () => {
+    const w = new World();
+    await w.open();
+    await publish(w, 'a');
+    const before = new Consumer();
+    await before.open(w);
+    w.sim.disk.faults.failNext('datasync', /commit/, { keep: 0 });
+    await expect(publish(w, 'lost')).rejects.toThrow('STORAGE_FAILED');
+    await w.sim.scheduler.runFor(2_000);
+    expect(before.error).toBe('STORAGE_FAILED');
+    const after = new Consumer();
+    await after.open(w);
+    expect(after.got.map((d) => d.offset).slice(0, 1)).toEqual([0]);
+  });
+
+  test('D3 retention waits for a group that holds it back', async () => {
+    const w = new World();
+    await w.open();
+    w.broker.core.topics.create({ name: 's', config: { 'retention.ms': '60000', 'segment.ms': '1000' } });
+    await w.durable();
+    await w.run(w.broker.core.deliveries.createGroup('s', 'g', { holdRetention: true }));
+    for (const id of ['a', 'b', 'c']) {
+      await publish(w, id);
+      await w.sim.scheduler.runFor(2_000);
+    }
+    await w.sim.scheduler.runFor(1_200_000);
+    const start = (): number | undefined => w.broker.core.topics.get('s')?.partitions[0]?.logStartOffset;
+    expect(start()).toBe(0);
+    const consumer = new Consumer();
+    await consumer.open(w);
+    await consumer.ack(w, 1);
+    await w.sim.scheduler.runFor(400_000);
+    expect(start()).toBe(1);
   });
 });
