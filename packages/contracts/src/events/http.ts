@@ -178,7 +178,7 @@ function unquote(raw: string): string {
 }
 
 function decodeBytes(text: string): string | undefined {
-  const bytes = new Uint8Array(text.length * 3);
+  const bytes = new Uint8Array(text.length);
   let length = 0;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);

@@ -166,6 +166,8 @@ describe('K6: what looks like an event and is none', () => {
     ['a control character', [...REQUIRED, ['ce_x', 'a\nb']]],
     ['a bad content type', [...REQUIRED, ['content-type', 'nonsense']]],
     ['a bad source', [...REQUIRED.filter(([n]) => n !== 'ce_source'), ['ce_source', 'a b']]],
+    ['ce_datacontenttype twice', [...REQUIRED, ['ce_datacontenttype', 'a/b'], ['ce_datacontenttype', 'a/b']]],
+    ['a bad ce_datacontenttype', [...REQUIRED, ['ce_datacontenttype', 'nonsense']]],
     ['too many attributes', [...REQUIRED, ...Array.from({ length: 1001 }, (_, i) => [`ce_x${i}`, 'v'] as const)]],
   ])('%s', (_, headers) => {
     const r = record(headers, 'value');
@@ -205,7 +207,10 @@ describe('K7: ce_datacontenttype', () => {
       [...REQUIRED, ['ce_datacontenttype', 'text/a'], ['content-type', 'text/b']],
       [...REQUIRED, ['content-type', 'text/b'], ['ce_datacontenttype', 'text/a']],
     ] as Headers[])
-      expect(recordToEvent(record(headers), context()).attributes.get('datacontenttype')).toBe('text/b');
+      expect(recordToEvent(record(headers), context())).toMatchObject({
+        id: '1',
+        attributes: new Map([['datacontenttype', 'text/b']]),
+      });
   });
 });
 

@@ -198,6 +198,7 @@ function readBinary(record: EventRecord): CloudEvent | string {
   let type: string | undefined;
   let version: string | undefined;
   let contentType: string | undefined;
+  let misplaced: string | undefined;
   let types: string | undefined;
   for (const { key, value } of record.headers) {
     if (value === null) continue; // as null in JSON: absent
@@ -231,8 +232,9 @@ function readBinary(record: EventRecord): CloudEvent | string {
         version = text;
         continue;
       case 'datacontenttype':
-        if (contentType !== undefined) continue; // K7
-        break;
+        if (misplaced !== undefined) return twice(key);
+        misplaced = text; // counts if there is no content-type (K7)
+        continue;
     }
     if (isPositionName(name)) continue;
     if (attributes.has(name)) return twice(key);
@@ -241,7 +243,13 @@ function readBinary(record: EventRecord): CloudEvent | string {
     if (problem !== undefined) return `${shown(key)} ${problem}`;
     attributes.set(name, text);
   }
-  let problem = versionProblem(version);
+  let problem: string | undefined;
+  if (contentType === undefined && misplaced !== undefined) {
+    problem = attributeProblem('datacontenttype', misplaced);
+    if (problem !== undefined) return `ce_datacontenttype ${problem}`;
+    attributes.set('datacontenttype', misplaced);
+  }
+  problem = versionProblem(version);
   if (problem !== undefined) return `ce_specversion ${problem}`;
   if ((problem = requiredProblem('id', id)) !== undefined) return `ce_id ${problem}`;
   if ((problem = requiredProblem('source', source)) !== undefined) return `ce_source ${problem}`;
