@@ -39,6 +39,11 @@ export interface BrokerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /**
+   * That long polls of Kafka clients are counted on. Default: `clock`. Another one where time is moved by hand: a client in
+   * real time does not wait for an answer longer than it asked for.
+   */
+  readonly pollClock?: Clock;
   /** Folder of shard 0. */
   readonly directory: string;
   readonly clusterId: string;
@@ -101,7 +106,7 @@ export class BrokerCore {
     this.registry = new Registry(registry);
     this.topics = new Topics(shard, this.registry, options.random, options.settings);
     this.producerIds = new ProducerIds(this.registry);
-    this.fetcher = new Fetcher(shard, options.logger);
+    this.fetcher = new Fetcher(shard, options.logger, options.pollClock);
     this.eventLog = new ShardEventLog([{ shard, topics: this.topics, states: { deliveries } }]);
     this.events = new LogEventStreams({
       log: this.eventLog,

@@ -54,9 +54,10 @@ export class Fetcher {
   private ready: Wait[] = [];
   private closed = false;
 
-  constructor(shard: Shard, logger: Logger) {
+  /** @param clock that long polls are counted on */
+  constructor(shard: Shard, logger: Logger, clock: Clock = shard.clock) {
     this.shard = shard;
-    this.clock = shard.clock;
+    this.clock = clock;
     this.logger = logger;
     shard.onSettled = () => this.answerReady();
   }

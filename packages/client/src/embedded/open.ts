@@ -102,7 +102,8 @@ export async function open(options: OpenHadronOptions = {}, hooks: OpenHooks = {
   const settings = resolveBrokerSettings(options.settings ?? {});
   const disk = options.memory === true ? new MemoryFileSystem((fn) => clock.defer(fn)) : undefined;
   const place = await placeFor(options, disk, logger);
-  const brokerOptions: BrokerOptions = { ...place, clock, random, logger, settings };
+  // Kafka clients live in real time: their long polls and sockets are timed by it, whatever moves the broker's clock.
+  const brokerOptions: BrokerOptions = { ...place, clock, pollClock: systemClock, random, logger, settings };
   let broker: Broker;
   try {
     broker = await Broker.open(brokerOptions);
@@ -115,7 +116,7 @@ export async function open(options: OpenHadronOptions = {}, hooks: OpenHooks = {
     const { KafkaDoor, kafkaLimits } = await import('@hadron/server/kafka');
     door = new KafkaDoor({
       broker,
-      clock,
+      clock: systemClock,
       logger,
       autoCreateTopics: settings.values['auto.create.topics.enable'],
       limits: kafkaLimits(settings.values),

@@ -65,7 +65,9 @@ export class VirtualClock implements Clock {
         this.cancelled = true;
       },
     };
-    push(this.timers, timer);
+    if (delayMs > 0) push(this.timers, timer);
+    // Due now: no time has to pass for it.
+    else this.defer(() => timer.cancelled || fn());
     return timer;
   }
 

@@ -5,7 +5,7 @@
  */
 import net from 'node:net';
 import { type Clock, Counter, HadronError, Histogram, LATENCY_BOUNDS_SECONDS, type Logger } from '@hadron/base';
-import type { Broker, BrokerCore } from '@hadron/broker';
+import type { Broker, BrokerCore, BrokerValues } from '@hadron/broker';
 import { ApiKey, apiByKey, isServed, ProtocolError, type Reader, Writer } from '@hadron/kafka-protocol';
 import { formatHostPort, type HostPort } from '../settings/server-settings.ts';
 import { apiVersions, apiVersionsUnsupported } from './api/18-api-versions.ts';
@@ -58,6 +58,16 @@ export interface KafkaLimits {
   readonly idleMs: number;
   readonly fetchBytesMax: number;
 }
+
+/** The limits that the broker's settings say. */
+export const kafkaLimits = (values: BrokerValues): KafkaLimits => ({
+  requestBytesMax: values['socket.request.max.bytes'],
+  queuedBytesMax: values['queued.max.request.bytes'],
+  connectionsMax: values['max.connections'],
+  progressMs: values['hadron.progress.timeout.ms'],
+  idleMs: values['connections.max.idle.ms'],
+  fetchBytesMax: values['fetch.max.bytes'],
+});
 
 export interface KafkaDoorOptions {
   readonly broker: Broker;
