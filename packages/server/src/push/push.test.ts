@@ -12,6 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type AddressPolicy, anyAddress, publicOnly, type Resolve, systemResolve } from './address-policy.ts';
+import { CONSENT_PATH, consentRoutes } from './consent-route.ts';
+import { openDoor } from '../api/testing/door.ts';
 import { PushService, type SubscriptionSource } from './push-service.ts';
 import { eventOf, ListGroup } from './testing/list-group.ts';
 
@@ -393,12 +395,18 @@ describe('handshake (§8.2)', () => {
     const callback = String(sink.handshakes[0]!.headers['webhook-request-callback']);
     expect(callback).toMatch(/^https:\/\/hadron\.example\/consent\/[A-Za-z0-9_-]{43}$/);
     const key = callback.split('/').at(-1)!;
-    expect(service.consent(`${key.slice(0, -1)}!`, undefined)).toBe(false);
-    expect(service.consent(key, '0')).toBe(false);
+    const { url } = await openDoor({ routes: consentRoutes(() => service) });
+    const call = async (path: string, init: RequestInit = {}): Promise<number> =>
+      (await fetch(`${url}${CONSENT_PATH}${path}`, init)).status;
+    expect(await call(`${key.slice(0, -1)}!`)).toBe(404);
+    expect(await call(`${key}?rate=0`)).toBe(404);
+    expect(await call(key, { method: 'HEAD' })).toBe(404);
     expect(sink.events).toEqual([]);
-    expect(service.consent(key, '600')).toBe(true);
-    expect(service.consent(key, '600')).toBe(false);
-    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    expect(await call(key, { method: 'POST', headers: { 'webhook-allowed-rate': '300' } })).toBe(200);
+    expect(await call(key)).toBe(404);
+    group.publish(order('2'));
+    await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
+    expect(sink.events[1]!.atMs - sink.events[0]!.atMs).toBeGreaterThan(190);
   });
 
   it('asks again while the sink cannot be reached', async () => {
