@@ -193,7 +193,7 @@ describe('the test kit', () => {
       });
       times.push(JSON.parse(stdout) as { importMs: number; startMs: number });
     }
-    // From sources, on a shared machine: types are stripped at every import. What is built is measured in docs/test-kit.md.
+    // From sources, on a shared machine: types are stripped at every import. Built and idle it takes 130 ms and 7 ms (README).
     expect(Math.min(...times.map((t) => t.startMs))).toBeLessThan(250);
     expect(Math.min(...times.map((t) => t.importMs))).toBeLessThan(4_000);
 
