@@ -94,6 +94,19 @@ export function serverMetrics(broker: Broker, door: KafkaDoor, api: ApiDoor): Me
   counter('hadron_storage_recoveries_total', 'Recoveries after a failed write or sync.', () => broker.recoveries);
   m.gauge('hadron_storage_refusing', '1 while producing is refused.', () => (broker.trouble === undefined ? 0 : 1));
 
+  const events = () => broker.core.events.stats;
+  counter(
+    'hadron_events_published_total',
+    'Events published one by one or in calls, not as record batches.',
+    () => events().publishedEvents,
+  );
+  counter('hadron_events_refused_total', 'Events refused: invalid, or too large.', () => events().refusedEvents);
+  counter(
+    'hadron_events_duplicate_total',
+    'Events found in a deduplication window and answered with their first position.',
+    () => events().duplicateEvents,
+  );
+  m.gauge('hadron_event_tails', 'Readers that follow a stream without a group, by any door.', () => events().tails);
   m.gauge('hadron_topics', 'Topics.', () => broker.core.topics.count);
   m.add({
     name: 'hadron_topic_bytes',

@@ -308,6 +308,25 @@ describe('publishing', () => {
     events.close(new HadronError('STORAGE_CLOSED', 'over'));
   });
 
+  test('a stop answers what is committed, and refuses what is not', async () => {
+    const w = await World.open();
+    await w.stream('s', 1);
+    await w.stream('d', 1, { 'hadron.dedupe.window.ms': '60000' });
+    const committed = w.publishing('s', [event('a')]);
+    w.machine.clock.defer(() => {
+      // The tick of `a` has ended, this one has not.
+      const open = Promise.all([codeOf(w.publishing('s', [event('b')])), codeOf(w.publishing('d', [event('c')]))]);
+      closing = Promise.all([open, w.broker.close()]);
+    });
+    let closing: Promise<[string[], void]> | undefined;
+    expect((await w.run(committed)).map(at)).toEqual(['0/0']);
+    expect((await w.run(closing as Promise<[string[], void]>))[0]).toEqual(['STORAGE_CLOSED', 'STORAGE_CLOSED']);
+    expect(await codeOf(w.publishing('s', [event('d')]))).toBe('STORAGE_CLOSED');
+    await w.crash(false);
+    expect(await w.ids('s')).toEqual(['0/0 a']);
+    expect(await w.ids('d')).toEqual([]);
+  });
+
   test('os streams are answered when written', async () => {
     const w = await World.open();
     await w.stream('s', 1, { 'hadron.durability': 'os' });

@@ -57,7 +57,8 @@ export interface EventStreams {
   /** Makes the stream where auto-creation is on. @throws HadronError TOPIC_NOT_FOUND, TOPIC_NAME_INVALID, STORAGE_… */
   info(stream: string): Promise<StreamInfo>;
   /**
-   * Events of one call, answered in order when all are durable. Calls of one tick share record batches.
+   * Events of one call, answered in order when all are durable. Calls of one tick share record batches. The events and
+   * their data must not change before `done`, which may come within this call where it is refused.
    * `done` gets the error of the whole call, or a result per event.
    */
   publish(
@@ -66,7 +67,10 @@ export interface EventStreams {
     options: PublishOptions,
     done: (error: HadronError | undefined, results: readonly PublishResult[]) => void,
   ): void;
-  /** One record batch v2 as opaque bytes, validated as Produce does, deduplicated by producer id, epoch and sequence. */
+  /**
+   * One record batch v2 as opaque bytes, validated as Produce does, deduplicated by producer id, epoch and sequence.
+   * `batch` is copied before this returns, and stamped in place where the stream stamps records (LogAppendTime).
+   */
   publishBatch(
     stream: string,
     partition: number,
