@@ -341,6 +341,21 @@ describe('delivery (§8.1)', () => {
     await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
   });
 
+  it('a kept connection that the sink closes as it is used again is no failed attempt', async () => {
+    const sink = await sinkOf();
+    const used = new WeakSet<object>();
+    let cut = 0;
+    sink.server.prependListener('request', ({ socket }: IncomingMessage) => {
+      if (used.has(socket)) cut = socket.destroy().destroyed ? cut + 1 : cut;
+      used.add(socket);
+    });
+    const { group } = await push(sink);
+    await until(() => expect(group.opened).toHaveLength(1));
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]).toMatchObject({ state: 'acked', attempt: 1 }));
+    expect(cut).toBe(1);
+  });
+
   it('W8: credentials', async () => {
     const sink = await sinkOf();
     const plain = await push(sink, { spec: { credential: { type: 'PLAIN', identifier: 'u', secret: 'p' } } });

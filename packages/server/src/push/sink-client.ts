@@ -28,6 +28,11 @@ export interface SinkOptions {
 /** Nobody reads what a sink answers; what is longer costs it the connection. */
 const ANSWER_BYTES_MAX = 65_536;
 
+/** A connection that was kept was closed as it was used again: the sink closes idle ones, which is no failure of the event. */
+class IdleConnectionClosed extends Error {
+  override readonly name = 'IdleConnectionClosed';
+}
+
 export class SinkClient {
   readonly #sink: URL;
   readonly #policy: AddressPolicy;
@@ -47,7 +52,20 @@ export class SinkClient {
    * Resolves with the answer, whatever its status; the body has been read and dropped.
    * @throws AddressRefused, or an Error that says what failed: resolution, connection, TLS, time-out
    */
-  send({ method, headers, body, timeoutMs }: SinkRequest): Promise<SinkAnswer> {
+  async send(request: SinkRequest): Promise<SinkAnswer> {
+    try {
+      return await this.#try(request);
+    } catch (error) {
+      if (!(error instanceof IdleConnectionClosed)) throw error;
+      return await this.#try(request);
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #try({ method, headers, body, timeoutMs }: SinkRequest): Promise<SinkAnswer> {
     return new Promise((resolve, reject) => {
       refuseLiteral(this.#sink.hostname, this.#policy);
       const send = this.#sink.protocol === 'https:' ? httpsRequest : httpRequest;
@@ -58,7 +76,10 @@ export class SinkClient {
       );
       deadline.unref();
       request.once('close', () => clearTimeout(deadline));
-      request.once('error', reject);
+      request.once('error', (error: NodeJS.ErrnoException) => {
+        const isStale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        reject(isStale ? new IdleConnectionClosed(error.message, { cause: error }) : error);
+      });
       request.once('response', (response: IncomingMessage) => {
         const answered = (): void => resolve({ status: response.statusCode ?? 0, headers: response.headers });
         let bytes = 0;
@@ -72,9 +93,5 @@ export class SinkClient {
       });
       request.end(body);
     });
-  }
-
-  close(): void {
-    this.#agent.destroy();
   }
 }
