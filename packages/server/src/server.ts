@@ -3,7 +3,7 @@
  * open only while everything behind it works.
  */
 import { HadronError, type Logger, systemClock, systemRandom } from '@hadron/base';
-import { allowAll, Broker, type DeliveryService } from '@hadron/broker';
+import { allowAll, Broker } from '@hadron/broker';
 import { nodeFileSystem, openFolder } from '@hadron/log';
 import { apiDoor } from './api/index.ts';
 import { startHttpServer } from './http/index.ts';
@@ -90,12 +90,7 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     closers.push(() => door.close(DRAIN_MS));
     let stopping = false;
     const api = apiDoor({
-      services: () => ({
-        events: broker.core.events,
-        get deliveries(): DeliveryService {
-          throw new HadronError('NOT_IMPLEMENTED', 'groups are not served yet');
-        },
-      }),
+      services: () => broker.core,
       routes: [],
       authorize: allowAll,
       clock: systemClock,

@@ -207,9 +207,10 @@ class SocketSession implements SessionHandler {
 
   /** The server stops: nobody is to blame for what is out. */
   stop(): void {
-    this.session?.close();
+    const { session } = this;
     this.session = undefined;
     this.end(GOING_AWAY);
+    session?.close();
   }
 
   private end(code: number): void {
