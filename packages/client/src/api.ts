@@ -20,7 +20,6 @@ export { type Retry, Terminal } from './errors.ts';
 export { ignore } from './handle.ts';
 export { defineEvents, type Events, type InputOf, type OutputOf, type StandardSchema } from './schema.ts';
 export { Stream } from './stream.ts';
-export type { TelemetryApi } from './telemetry.ts';
 export type {
   ConsumeOptions,
   EventMap,

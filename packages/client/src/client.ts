@@ -7,7 +7,7 @@ import { type Duration, milliseconds } from './duration.ts';
 import { Publisher } from './publisher.ts';
 import type { Events, InputOf, OutputOf, StandardSchema } from './schema.ts';
 import { Stream, type StreamHost } from './stream.ts';
-import { Telemetry, type TelemetryApi } from './telemetry.ts';
+import type { Telemetry } from './telemetry.ts';
 import { clientClock, clientRandom } from './time.ts';
 import type { EventMap } from './types.ts';
 
@@ -39,8 +39,8 @@ export interface ConnectOptions {
   readonly drainTimeout?: Duration | undefined;
   /** Published and not answered; beyond it `publish` waits for room. Default 16 MiB. */
   readonly maxQueuedBytes?: number | undefined;
-  /** OpenTelemetry's API. Default: where it is installed (Node), that. `false`: no spans. */
-  readonly telemetry?: TelemetryApi | false | undefined;
+  /** Made by `openTelemetry(api)`. Default: in Node, where OpenTelemetry's API is installed, that. `false`: no spans. */
+  readonly telemetry?: Telemetry | false | undefined;
   /** For tests with virtual time. */
   readonly clock?: Clock | undefined;
   /** For tests that repeat. */
@@ -50,7 +50,7 @@ export interface ConnectOptions {
 /** What differs between Node and browsers. */
 export interface Platform {
   readonly transport: (kind: 'binary' | 'http' | undefined, url: string) => Transport;
-  readonly telemetry: () => TelemetryApi | undefined;
+  readonly telemetry: () => Telemetry | undefined;
   /** Calls `drain` when the process is asked to end, and lets it end afterwards. @returns takes it back */
   readonly onTerminate: (drain: () => Promise<void>) => () => void;
 }
@@ -86,7 +86,7 @@ export class Client implements AsyncDisposable {
       throw new TypeError("source: names this application in its events; for example connect({ source: '/shop' })");
     const transport =
       typeof options.transport === 'object' ? options.transport : platform.transport(options.transport, url);
-    const api = options.telemetry === undefined ? platform.telemetry() : options.telemetry;
+    const { telemetry = platform.telemetry() } = options;
     this.#platform = platform;
     this.#host = {
       source,
@@ -97,7 +97,7 @@ export class Client implements AsyncDisposable {
         queuedBytes: options.maxQueuedBytes ?? QUEUED_BYTES,
         timeoutMs: milliseconds(options.publishTimeout ?? '30s', 'publishTimeout'),
       }),
-      telemetry: api === undefined || api === false ? undefined : new Telemetry(api),
+      telemetry: telemetry === false ? undefined : telemetry,
       connectTimeoutMs: milliseconds(options.connectTimeout ?? '30s', 'connectTimeout'),
       drainTimeoutMs: milliseconds(options.drainTimeout ?? '30s', 'drainTimeout'),
       adopt: (consumer, drainOnSigterm) => this.#adopt(consumer, drainOnSigterm),

@@ -23,6 +23,7 @@ import type {
   DeliveryPolicy,
   GroupRequest,
   OpenSession,
+  Ordering,
   Transport,
   TransportDelivery,
   TransportSession,
@@ -34,6 +35,7 @@ import { retryDelayMs, sleep } from './time.ts';
 /** A delivery in this process's hands. */
 export class Held {
   readonly delivery: TransportDelivery;
+  readonly lane: string;
   readonly heldSinceMs: number;
   /** Starts to run, ends, or is lost: never two of these ways back. */
   state: 'queued' | 'running' | 'done' = 'queued';
@@ -43,8 +45,9 @@ export class Held {
   answerable = true;
   #controller: AbortController | undefined;
 
-  constructor(delivery: TransportDelivery, heldSinceMs: number) {
+  constructor(delivery: TransportDelivery, lane: string, heldSinceMs: number) {
     this.delivery = delivery;
+    this.lane = lane;
     this.heldSinceMs = heldSinceMs;
   }
 
@@ -102,6 +105,8 @@ export class Consumer {
   /** Queued behind the one that runs, by lane. A lane without any has no entry. */
   readonly #lanes = new Map<string, Held[]>();
   #session: TransportSession | undefined;
+  /** Delivered before the session was known to be open. */
+  #early: TransportDelivery[] = [];
   /** Raised with each session: what an older one still says is not heard. */
   #generation = 0;
   #granted = 0;
@@ -169,10 +174,12 @@ export class Consumer {
       withdrawn: (tokens) => current() && this.#withdrawn(tokens),
       ended: (error) => current() && this.#endSession(error === undefined ? undefined : asHadronError(error)),
     });
+    this.#early = [];
     const session = await this.#unlessStopped(opening);
     if (session === undefined) return undefined;
     onOpen();
     this.#session = session;
+    this.#delivered(this.#early.splice(0));
     if (this.#options.extends) this.#extendRegularly(session.settings.policy);
     this.#planFlush();
     const error = await ended;
@@ -209,17 +216,21 @@ export class Consumer {
   // --- deliveries ------------------------------------------------------------------------------------------------
 
   #delivered(deliveries: readonly TransportDelivery[]): void {
+    if (this.#session === undefined) {
+      this.#early.push(...deliveries);
+      return;
+    }
+    const { ordering } = this.#session.settings;
     const now = this.#options.clock.monotonicMs();
     for (const delivery of deliveries) {
-      const held = new Held(delivery, now);
+      const held = new Held(delivery, laneOf(delivery, ordering), now);
       this.#granted = Math.max(0, this.#granted - 1);
       this.#occupied += 1;
       this.#held.set(delivery.token, held);
-      const lane = laneOf(delivery);
-      const queue = this.#lanes.get(lane);
+      const queue = this.#lanes.get(held.lane);
       if (queue !== undefined) queue.push(held);
       else {
-        this.#lanes.set(lane, []);
+        this.#lanes.set(held.lane, []);
         this.#start(held);
       }
     }
@@ -254,12 +265,12 @@ export class Consumer {
   release(held: Held): void {
     if (held.state === 'done') return;
     this.#free(held);
-    this.#next(laneOf(held.delivery));
+    this.#next(held.lane);
   }
 
   #leave(held: Held, verdict: Verdict | undefined, answered: Promise<void>): void {
     this.#free(held);
-    const lane = laneOf(held.delivery);
+    const { lane } = held;
     // Those behind an event that was not settled come again: the server withdraws them. Until its answer is here nothing
     // of the lane may start; after it, what is still queued from before is not to be started at all.
     const behind = [...(this.#lanes.get(lane) ?? [])];
@@ -292,6 +303,7 @@ export class Consumer {
   }
 
   #withdrawn(tokens: readonly string[]): void {
+    this.#early = this.#early.filter(({ token }) => !tokens.includes(token));
     for (const token of tokens) {
       const held = this.#held.get(token);
       if (held !== undefined)
@@ -480,8 +492,12 @@ export class Consumer {
   }
 }
 
-/** Lanes are told apart per partition (D9). An event without one is its own: given again, it waits for its lost handler. */
-function laneOf({ partition, offset, lane }: TransportDelivery): string {
+/**
+ * Lanes are told apart per partition (D9); by `partition` there is one. An event without a lane is its own: given again, it
+ * waits for its lost handler.
+ */
+function laneOf({ partition, offset, lane }: TransportDelivery, ordering: Ordering): string {
+  if (ordering === 'partition') return `${partition}`;
   return lane === undefined ? `${partition}@${offset}` : `${partition}/${lane}`;
 }
 

@@ -19,6 +19,8 @@ export class FaultyTransport implements Transport {
   readonly calls: PublishCall[] = [];
   /** Sessions that were asked for. */
   readonly opened: OpenSession[] = [];
+  /** Sessions that stand, or stood. */
+  established = 0;
   readonly credits: number[] = [];
   /** Answers that were sent. */
   answers: { readonly token: string; readonly kind: string }[] = [];
@@ -75,6 +77,7 @@ export class FaultyTransport implements Transport {
       void session.close();
     };
     this.#cuts.add(cut);
+    this.established += 1;
     return {
       settings: session.settings,
       credit: (count) => {

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { binaryTransport } from './binary/index.ts';
 import { Client, type ConnectOptions, type Platform } from './client.ts';
 import { httpTransport } from './http/index.ts';
-import type { TelemetryApi } from './telemetry.ts';
+import { openTelemetry } from './telemetry.ts';
 
 export * from './api.ts';
 
@@ -11,7 +11,7 @@ const node: Platform = {
   transport: (kind, url) => (kind === 'http' ? httpTransport({ url }) : binaryTransport({ url })),
   telemetry: () => {
     try {
-      return createRequire(import.meta.url)('@opentelemetry/api') as TelemetryApi;
+      return openTelemetry(createRequire(import.meta.url)('@opentelemetry/api') as Parameters<typeof openTelemetry>[0]);
     } catch {
       return undefined; // not installed: no spans
     }

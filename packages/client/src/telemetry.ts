@@ -7,11 +7,8 @@
 import type * as OpenTelemetry from '@opentelemetry/api';
 import type { Message } from './types.ts';
 
-/** The parts of `@opentelemetry/api` that are used: hand in the module. */
-export type TelemetryApi = Pick<
-  typeof OpenTelemetry,
-  'context' | 'propagation' | 'trace' | 'SpanKind' | 'SpanStatusCode'
->;
+/** The parts of `@opentelemetry/api` that are used. */
+type TelemetryApi = Pick<typeof OpenTelemetry, 'context' | 'propagation' | 'trace' | 'SpanKind' | 'SpanStatusCode'>;
 
 /** What is known of an event before it exists. */
 interface Identity {
@@ -27,9 +24,37 @@ export interface PublishSpan {
   end(error?: unknown): void;
 }
 
+/**
+ * Spans through this API: for browsers, or where the client cannot find it by itself. In Node it is used where it is
+ * installed, without a word.
+ *
+ * @param api the module `@opentelemetry/api`
+ * @example
+ * ```ts
+ * import * as api from '@opentelemetry/api';
+ * import { connect } from '@hadron/client/browser';
+ * import { openTelemetry } from '@hadron/client/telemetry';
+ * const client = connect({ source: '/page', telemetry: openTelemetry(api) });
+ * ```
+ */
+export function openTelemetry(api: TelemetryApi): Telemetry {
+  return new Telemetry(api);
+}
+
+/**
+ * What {@link openTelemetry} makes, for `connect({ telemetry })`.
+ *
+ * @example
+ * ```ts
+ * import * as api from '@opentelemetry/api';
+ * import { openTelemetry, type Telemetry } from '@hadron/client/telemetry';
+ * const telemetry: Telemetry = openTelemetry(api);
+ * ```
+ */
 export class Telemetry {
   readonly #api: TelemetryApi;
 
+  /** @internal */
   constructor(api: TelemetryApi) {
     this.#api = api;
   }

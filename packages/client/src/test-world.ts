@@ -7,14 +7,10 @@ import { apiDoor } from '../../server/src/api/index.ts';
 import { startHttpServer } from '../../server/src/http/index.ts';
 import { RpcDoor, rpcRoutes } from '../../server/src/rpc/index.ts';
 import { MetricsRegistry } from '@hadron/base';
-import { fakeDeliveries } from './fake-deliveries.ts';
 
 export interface TestWorld {
   readonly broker: Broker;
-  readonly services: {
-    readonly events: Broker['core']['events'];
-    readonly deliveries: ReturnType<typeof fakeDeliveries>;
-  };
+  readonly services: Broker['core'];
   createStream(name: string, partitions: number): Promise<void>;
   /** Opens the API port. @returns its address */
   listen(): Promise<string>;
@@ -33,8 +29,7 @@ export async function openWorld(): Promise<TestWorld> {
     settings: resolveBrokerSettings({}),
     shardSettings: { commitFileBytes: 1024 * 1024, minFreeBytes: 0 },
   });
-  const { events } = broker.core;
-  const services = { events, deliveries: fakeDeliveries(events) };
+  const services = broker.core;
   const closers: (() => Promise<void>)[] = [() => broker.close()];
   return {
     broker,

@@ -9,5 +9,5 @@ transportContract(
     const url = await world.listen();
     return { ...world, connect: () => binaryTransport({ url }) };
   },
-  { timestamps: true, lines: false },
+  { timestamps: true, bytes: true },
 );

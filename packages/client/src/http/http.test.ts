@@ -9,5 +9,5 @@ transportContract(
     const url = await world.listen();
     return { ...world, connect: () => httpTransport({ url }) };
   },
-  { timestamps: false, lines: true },
+  { timestamps: false, bytes: false },
 );

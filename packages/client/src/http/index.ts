@@ -14,8 +14,8 @@ import type {
   Transport,
   TransportSession,
 } from '@hadron/contracts';
-import { parseJsonEvent, positionOf, writeJsonBatch } from '@hadron/contracts/events';
 import { closed } from '../errors.ts';
+import { eventOfJson, jsonOfEvent, parseJson } from './json-event.ts';
 import { ask, type FetchLike, streamUrl } from './request.ts';
 import { serverSentEvents } from './server-sent-events.ts';
 import { openWebSocketSession, type WebSocketFactory } from './web-socket-session.ts';
@@ -70,7 +70,7 @@ class HttpTransport implements Transport {
       {
         method: 'POST',
         headers: { 'content-type': 'application/cloudevents-batch+json' },
-        body: writeJsonBatch(events),
+        body: `[${events.map(jsonOfEvent).join(',')}]`,
       },
     );
     return ((await answer.json()) as { results: readonly PublishResult[] }).results;
@@ -133,12 +133,9 @@ class HttpTransport implements Transport {
 
 /** An event with its position as extensions, which are the transport's and not the event's. */
 function tailed(json: string, cursor: string): TailedEvent {
-  const event = parseJsonEvent(json);
-  const { partition, offset } = positionOf(event) ?? { partition: 0, offset: 0 };
-  const attributes = new Map(event.attributes);
-  attributes.delete('hadronpartition');
-  attributes.delete('hadronoffset');
+  const { hadronpartition, hadronoffset, ...value } = parseJson(json) as Record<string, unknown>;
+  const event = eventOfJson(value);
   // The record's own timestamp does not travel by HTTP.
-  const timestampMs = Date.parse(attributes.get('time') ?? '');
-  return { partition, offset, timestampMs, event: { ...event, attributes }, cursor };
+  const timestampMs = Date.parse(event.attributes.get('time') ?? '');
+  return { partition: Number(hadronpartition), offset: Number(hadronoffset), timestampMs, event, cursor };
 }

@@ -8,8 +8,8 @@ import type {
   TransportDelivery,
   TransportSession,
 } from '@hadron/contracts';
-import { parseJsonEvent } from '@hadron/contracts/events';
 import { closed, failure } from '../errors.ts';
+import { eventOfJson, parseJson } from './json-event.ts';
 import { connectionFailed, streamUrl } from './request.ts';
 
 /** Makes a connection; the standard WebSocket, or one that behaves like it. */
@@ -33,17 +33,6 @@ interface Waiting<T> {
 
 /** Closed in good order: what is out goes back uncounted (delivery.md D14). */
 const NORMAL = 1000;
-
-/** `JSON.rawJSON` and the source of a value: in Node from 21 on, and in browsers since 2023; where missing, numbers lose digits. */
-const { rawJSON } = JSON as { rawJSON?: (text: string) => unknown };
-
-/** A number that JavaScript would write otherwise than it came stays as it came. */
-function keepNumber(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
-  const source = context?.source;
-  return typeof value === 'number' && source !== undefined && String(value) !== source
-    ? (rawJSON?.(source) ?? value)
-    : value;
-}
 
 /** Resolves when the server has opened the session. @throws HadronError what it says, or CONNECTION_FAILED */
 export function openWebSocketSession(
@@ -133,7 +122,7 @@ class WebSocketSession implements TransportSession {
   #received(data: unknown): void {
     if (this.#over) return;
     try {
-      const frame = JSON.parse(String(data), keepNumber) as Frame;
+      const frame = parseJson(String(data)) as Frame;
       switch (frame.type) {
         case 'opened':
           this.settings = frame.settings;
@@ -144,7 +133,7 @@ class WebSocketSession implements TransportSession {
           this.#listener.deliver(
             frame.deliveries.map((one) => ({
               ...one,
-              event: parseJsonEvent(JSON.stringify(one.event)),
+              event: eventOfJson(one.event),
             })),
           );
           break;

@@ -8,5 +8,5 @@ transportContract(
     const world = await openWorld();
     return { ...world, connect: () => inProcessTransport(world.services) };
   },
-  { timestamps: true, lines: false },
+  { timestamps: true, bytes: true },
 );
