@@ -522,6 +522,23 @@ describe('the deduplication window', () => {
     expect((await w.publish('s', [event('k'), event('j'), event('new')])).map(at)).toEqual(['0/1', '0/2', '0/4']);
   });
 
+  test('partitions that were taken away are not remembered, and tails of them end', async () => {
+    const w = await World.open();
+    await w.stream('s', 2, config);
+    const [kept] = await w.publish('s', [event('kept')], { partition: 0 });
+    await w.publish('s', [event('a'), event('b')], { partition: 1 });
+    const [all, one] = [new Collector(), new Collector()];
+    await w.run(w.events.tail('s', { from: 'beginning' }, all));
+    await w.run(w.events.tail('s', { from: 'beginning', partition: 1 }, one));
+    w.broker.core.topics.alter('s', { partitions: 1 });
+    await w.sim.scheduler.runFor(10);
+    expect([all.error, one.error]).toEqual(['TOPIC_NOT_FOUND', 'TOPIC_NOT_FOUND']);
+    w.broker.core.topics.grow('s', 2);
+    const again = await w.publish('s', [event('b'), event('kept')], { partition: 1 });
+    expect(again.map(at)).toEqual(['1/0', at(kept)]);
+    expect((await w.publish('s', [event('b')])).map(at)).toEqual(['1/0']);
+  });
+
   test('events that could not be stored are not remembered', async () => {
     const w = await World.open();
     await w.stream('s', 1, { ...config, 'max.message.bytes': '2000' });

@@ -218,6 +218,7 @@ export class StreamPublisher {
   private placedAt = 0;
   private batchBytesMax = 0;
   private keysRequired = false;
+  private partitionCount = 0;
 
   constructor(host: PublisherHost, stream: EventStream) {
     this.host = host;
@@ -231,13 +232,12 @@ export class StreamPublisher {
     const { dedupeWindowMs, dedupeEntries, maxMessageBytes, cleanupPolicy } = this.stream.settings;
     this.batchBytesMax = maxMessageBytes;
     this.keysRequired = cleanupPolicy.compact;
-    if (dedupeWindowMs === this.dedupe?.windowMs && dedupeEntries === this.dedupe.entriesMax) return;
+    const { length } = this.stream.partitions;
+    const shrank = length < this.partitionCount;
+    this.partitionCount = length;
+    if (!shrank && dedupeWindowMs === this.dedupe?.windowMs && dedupeEntries === this.dedupe.entriesMax) return;
     const { log, clock, random } = this.host;
     this.dedupe = dedupeWindowMs > 0 ? new StreamDedupe(log, this.stream, clock, random) : undefined;
-  }
-
-  get dedupeEntries(): number {
-    return this.dedupe?.window.size ?? 0;
   }
 
   publish(events: readonly CloudEvent[], options: PublishOptions, done: PublishDone): void {
