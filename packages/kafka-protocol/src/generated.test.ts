@@ -31,6 +31,7 @@ test('advertised ranges and first flexible versions', () => {
     '20 DeleteTopics 1-6 flex 4',
     '21 DeleteRecords 0-2 flex 2',
     '22 InitProducerId 0-5 flex 2',
+    '37 CreatePartitions 0-3 flex 2',
   ]);
 });
 

@@ -285,10 +285,16 @@ export class Topics {
    * @throws HadronError TOPIC_NOT_FOUND, PARTITIONS_INVALID, STORAGE_…
    */
   grow(name: string, partitions: number): void {
-    const count = this.byName.get(name)?.partitions.length ?? 0;
-    if (count > 0 && partitions <= count)
-      throw new HadronError('PARTITIONS_INVALID', `topic ${name} has ${count} partitions; it can only grow to more`);
+    this.checkGrowth(name, partitions);
     this.alter(name, { partitions });
+  }
+
+  /** @throws HadronError as {@link grow} */
+  checkGrowth(name: string, partitions: number): void {
+    this.checkAlteration(name, { partitions });
+    const count = this.byName.get(name)?.partitions.length ?? 0;
+    if (partitions <= count)
+      throw new HadronError('PARTITIONS_INVALID', `topic ${name} has ${count} partitions; it can only grow to more`);
   }
 
   /**

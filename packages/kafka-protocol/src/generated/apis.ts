@@ -19,6 +19,7 @@ export const API_TABLE: readonly ApiInfo[] = [
   { key: 20, name: 'DeleteTopics', advertisedMin: 1, advertisedMax: 6, servedMin: 1, servedMax: 6, flexibleMin: 4 },
   { key: 21, name: 'DeleteRecords', advertisedMin: 0, advertisedMax: 2, servedMin: 0, servedMax: 2, flexibleMin: 2 },
   { key: 22, name: 'InitProducerId', advertisedMin: 0, advertisedMax: 5, servedMin: 0, servedMax: 5, flexibleMin: 2 },
+  { key: 37, name: 'CreatePartitions', advertisedMin: 0, advertisedMax: 3, servedMin: 0, servedMax: 3, flexibleMin: 2 },
 ];
 
 /** API keys by name. */
@@ -39,6 +40,7 @@ export const ApiKey = {
   DeleteTopics: 20,
   DeleteRecords: 21,
   InitProducerId: 22,
+  CreatePartitions: 37,
 } as const;
 
 export type ApiName = keyof typeof ApiKey;

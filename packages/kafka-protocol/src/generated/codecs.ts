@@ -97,6 +97,12 @@ import {
   decodeInitProducerIdResponse,
   encodeInitProducerIdResponse,
 } from './init-producer-id.ts';
+import {
+  decodeCreatePartitionsRequest,
+  encodeCreatePartitionsRequest,
+  decodeCreatePartitionsResponse,
+  encodeCreatePartitionsResponse,
+} from './create-partitions.ts';
 
 type Decode = (r: Reader, version: number) => unknown;
 type Encode = (w: Writer, message: unknown, version: number) => void;
@@ -127,4 +133,5 @@ export const CODECS: ReadonlyMap<number, MessageCodec> = new Map<number, Message
   [20, { decodeRequest: decodeDeleteTopicsRequest, encodeRequest: encodeDeleteTopicsRequest as Encode, decodeResponse: decodeDeleteTopicsResponse, encodeResponse: encodeDeleteTopicsResponse as Encode }],
   [21, { decodeRequest: decodeDeleteRecordsRequest, encodeRequest: encodeDeleteRecordsRequest as Encode, decodeResponse: decodeDeleteRecordsResponse, encodeResponse: encodeDeleteRecordsResponse as Encode }],
   [22, { decodeRequest: decodeInitProducerIdRequest, encodeRequest: encodeInitProducerIdRequest as Encode, decodeResponse: decodeInitProducerIdResponse, encodeResponse: encodeInitProducerIdResponse as Encode }],
+  [37, { decodeRequest: decodeCreatePartitionsRequest, encodeRequest: encodeCreatePartitionsRequest as Encode, decodeResponse: decodeCreatePartitionsResponse, encodeResponse: encodeCreatePartitionsResponse as Encode }],
 ]);

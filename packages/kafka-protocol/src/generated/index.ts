@@ -17,3 +17,4 @@ export * from './create-topics.ts';
 export * from './delete-topics.ts';
 export * from './delete-records.ts';
 export * from './init-producer-id.ts';
+export * from './create-partitions.ts';

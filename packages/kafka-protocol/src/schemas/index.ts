@@ -15,6 +15,7 @@ import { createTopics } from './19-create-topics.ts';
 import { deleteTopics } from './20-delete-topics.ts';
 import { deleteRecords } from './21-delete-records.ts';
 import { initProducerId } from './22-init-producer-id.ts';
+import { createPartitions } from './37-create-partitions.ts';
 import { type Api, parseSchema } from './notation.ts';
 
 export const SCHEMAS: readonly Api[] = [
@@ -34,4 +35,5 @@ export const SCHEMAS: readonly Api[] = [
   deleteTopics,
   deleteRecords,
   initProducerId,
+  createPartitions,
 ].map(parseSchema);

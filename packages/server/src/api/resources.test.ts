@@ -211,6 +211,8 @@ test('kafkajs sees a Stream as a topic, and a topic of kafkajs is a Stream', asy
     compaction: { strategy: 'compact' },
     topicConfig: { 'segment.ms': '777' },
   });
+  await admin.createPartitions({ topicPartitions: [{ topic: 'Made.Here', count: 4 }] });
+  expect((await server.call('GET', '/resources/Stream/Made.Here')).body['spec']).toMatchObject({ partitions: 4 });
   await admin.deleteTopics({ topics: ['Made.Here'] });
   expect((await server.call('GET', '/resources/Stream/Made.Here')).status).toBe(404);
   await server.call('DELETE', '/resources/Stream/orders');

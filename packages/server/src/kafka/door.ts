@@ -16,6 +16,7 @@ import { fetch } from './api/01-fetch.ts';
 import { findCoordinator } from './api/10-find-coordinator.ts';
 import { heartbeat } from './api/12-heartbeat.ts';
 import { initProducerId } from './api/22-init-producer-id.ts';
+import { createPartitions } from './api/37-create-partitions.ts';
 import { joinGroup } from './api/11-join-group.ts';
 import { leaveGroup } from './api/13-leave-group.ts';
 import { listOffsets } from './api/02-list-offsets.ts';
@@ -47,6 +48,7 @@ const HANDLERS: Partial<Record<number, Handler>> = {
   [ApiKey.CreateTopics]: createTopics,
   [ApiKey.DeleteTopics]: deleteTopics,
   [ApiKey.DeleteRecords]: deleteRecords,
+  [ApiKey.CreatePartitions]: createPartitions,
   [ApiKey.InitProducerId]: initProducerId,
 };
 

@@ -561,6 +561,38 @@ everyVersion('DeleteRecords', [
   ],
 ]);
 
+everyVersion('CreatePartitions', [
+  [
+    'good',
+    (v) => ({ topics: [{ name: `created-${v + 2}`, count: 9, assignments: null }], timeoutMs: 1000 }),
+    (r) => expect(r.results).toMatchObject([{ errorCode: 0, errorMessage: null }]),
+  ],
+  [
+    'good, assigned, only looked at',
+    { topics: [{ name: 't', count: 3, assignments: [{ brokerIds: [1] }] }], validateOnly: true },
+    (r) => expect(r.results).toMatchObject([{ name: 't', errorCode: 0 }]),
+  ],
+  [
+    'wrong in all the ways',
+    {
+      topics: [
+        { name: 't', count: 2, assignments: null },
+        { name: 'nope', count: 3, assignments: null },
+        { name: 'created-7', count: 9, assignments: [{ brokerIds: [2] }] },
+        { name: 'twice', count: 1, assignments: null },
+        { name: 'twice', count: 1, assignments: null },
+      ],
+    },
+    (r) =>
+      expect(r.results.map((x) => x.errorCode)).toEqual([
+        K.INVALID_PARTITIONS,
+        K.UNKNOWN_TOPIC_OR_PARTITION,
+        K.INVALID_REPLICA_ASSIGNMENT,
+        K.INVALID_REQUEST,
+      ]),
+  ],
+]);
+
 everyVersion('DeleteTopics', [
   [
     'good',

@@ -157,6 +157,7 @@ describe('R2 ApiVersions', () => {
       20: '1-6',
       21: '0-2',
       22: '0-5',
+      37: '0-3',
     });
   });
 });
@@ -397,6 +398,7 @@ test('R18 throttle_time_ms is 0 everywhere', async () => {
       client.call('CreateTopics', 7, { topics: [] }),
       client.call('DeleteTopics', 6, { topics: [] }),
       client.call('DeleteRecords', 2, { topics: [] }),
+      client.call('CreatePartitions', 3, { topics: [] }),
       client.call('InitProducerId', 5, { transactionTimeoutMs: 1 }),
     ]),
   );

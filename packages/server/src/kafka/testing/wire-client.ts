@@ -9,6 +9,8 @@ import {
   CODECS,
   type CreateTopicsRequest,
   type CreateTopicsResponse,
+  type CreatePartitionsRequest,
+  type CreatePartitionsResponse,
   type DeleteRecordsRequest,
   type DeleteRecordsResponse,
   type DeleteTopicsRequest,
@@ -34,6 +36,7 @@ import {
   type MetadataResponse,
   makeApiVersionsRequest,
   makeCreateTopicsRequest,
+  makeCreatePartitionsRequest,
   makeDeleteRecordsRequest,
   makeDeleteTopicsRequest,
   makeFetchRequest,
@@ -76,6 +79,7 @@ export interface Apis {
   CreateTopics: [CreateTopicsRequest, CreateTopicsResponse];
   DeleteTopics: [DeleteTopicsRequest, DeleteTopicsResponse];
   DeleteRecords: [DeleteRecordsRequest, DeleteRecordsResponse];
+  CreatePartitions: [CreatePartitionsRequest, CreatePartitionsResponse];
   InitProducerId: [InitProducerIdRequest, InitProducerIdResponse];
 }
 export type ApiName = keyof Apis;
@@ -98,6 +102,7 @@ const MAKE: { [A in ApiName]: (fields?: Partial<Req<A>>) => Req<A> } = {
   CreateTopics: makeCreateTopicsRequest,
   DeleteTopics: makeDeleteTopicsRequest,
   DeleteRecords: makeDeleteRecordsRequest,
+  CreatePartitions: makeCreatePartitionsRequest,
   InitProducerId: makeInitProducerIdRequest,
 };
 
