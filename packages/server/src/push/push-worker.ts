@@ -15,7 +15,7 @@ import { type AddressPolicy, AddressRefused, type Resolve } from './address-poli
 import { handshakeHeaders, type Handshake, readConsent } from './consent.ts';
 import { judge, type Outcome } from './outcome.ts';
 import { Pace } from './pace.ts';
-import { type SinkAnswer, SinkClient } from './sink-client.ts';
+import { IdleConnectionClosed, type SinkAnswer, SinkClient } from './sink-client.ts';
 
 /** One word for programs; `ready` says whether events flow. */
 export type PushReason =
@@ -85,7 +85,7 @@ export class PushWorker {
   #pace = new Pace(undefined);
   #session: DeliverySession | undefined;
   /** Handed out and not sent yet, in order. */
-  readonly #waiting = new Map<string, OutgoingDelivery>();
+  #waiting = new Map<string, OutgoingDelivery>();
   /** Of this session: sent, and the verdict not durable yet. */
   readonly #underWay = new Set<string>();
   readonly #busyLanes = new Set<string>();
@@ -316,6 +316,15 @@ export class PushWorker {
       this.#settled();
       return;
     }
+    if (outcome instanceof IdleConnectionClosed) {
+      // Sent again in its turn: at the head, for the order of its lane, and by the pump, for pace and Retry-After.
+      this.#underWay.delete(token);
+      this.#busyLanes.delete(lane);
+      this.#waiting = new Map([[token, delivery], ...this.#waiting]);
+      this.#pump();
+      this.#settled();
+      return;
+    }
     // The lane goes on when the verdict is durable: behind a failure its later events have been withdrawn by then.
     const done = (): void => {
       if (session !== this.#session) return;
@@ -331,7 +340,7 @@ export class PushWorker {
     this.#pump();
   }
 
-  async #request(delivery: OutgoingDelivery): Promise<Outcome | AddressRefused> {
+  async #request(delivery: OutgoingDelivery): Promise<Outcome | AddressRefused | IdleConnectionClosed> {
     const { method = 'POST', headers = {} } = this.#spec.protocolSettings ?? {};
     try {
       const event = this.#options.eventOf(this.#spec.stream, delivery);
@@ -348,7 +357,7 @@ export class PushWorker {
       });
       return judge(status, answered['retry-after'], this.#options.clock.wallMs());
     } catch (error) {
-      if (error instanceof AddressRefused) return error;
+      if (error instanceof AddressRefused || error instanceof IdleConnectionClosed) return error;
       return { kind: 'failed', reason: messageOf(error), afterMs: undefined };
     }
   }

@@ -349,11 +349,17 @@ describe('delivery (§8.1)', () => {
       if (used.has(socket)) cut = socket.destroy().destroyed ? cut + 1 : cut;
       used.add(socket);
     });
-    const { group } = await push(sink);
+    sink.options = { status: 200, headers: { 'webhook-allowed-origin': '*', 'webhook-allowed-rate': '300' } };
+    const { group } = await push(sink, { spec: { delivery: { window: 4 } } });
     await until(() => expect(group.opened).toHaveLength(1));
-    group.publish(order('1'));
-    await until(() => expect(group.entries[0]).toMatchObject({ state: 'acked', attempt: 1 }));
-    expect(cut).toBe(1);
+    group.publish(order('1', 'one lane'), order('2', 'one lane'));
+    await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
+    expect(group.entries.map((entry) => entry.attempt)).toEqual([1, 1]);
+    expect(cut).toBe(2);
+    // The sink saw all four: in order, and never above the rate.
+    expect(sink.events.map(idOf)).toEqual(['1', '1', '2', '2']);
+    const times = sink.events.map((seen) => seen.atMs);
+    for (const [index, time] of times.slice(1).entries()) expect(time - times[index]!).toBeGreaterThan(190);
   });
 
   it('W8: credentials', async () => {

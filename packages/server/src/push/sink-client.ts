@@ -29,7 +29,7 @@ export interface SinkOptions {
 const ANSWER_BYTES_MAX = 65_536;
 
 /** A connection that was kept was closed as it was used again: the sink closes idle ones, which is no failure of the event. */
-class IdleConnectionClosed extends Error {
+export class IdleConnectionClosed extends Error {
   override readonly name = 'IdleConnectionClosed';
 }
 
@@ -50,22 +50,9 @@ export class SinkClient {
 
   /**
    * Resolves with the answer, whatever its status; the body has been read and dropped.
-   * @throws AddressRefused, or an Error that says what failed: resolution, connection, TLS, time-out
+   * @throws AddressRefused, IdleConnectionClosed, or an Error that says what failed: resolution, connection, TLS, time-out
    */
-  async send(request: SinkRequest): Promise<SinkAnswer> {
-    try {
-      return await this.#try(request);
-    } catch (error) {
-      if (!(error instanceof IdleConnectionClosed)) throw error;
-      return await this.#try(request);
-    }
-  }
-
-  close(): void {
-    this.#agent.destroy();
-  }
-
-  #try({ method, headers, body, timeoutMs }: SinkRequest): Promise<SinkAnswer> {
+  send({ method, headers, body, timeoutMs }: SinkRequest): Promise<SinkAnswer> {
     return new Promise((resolve, reject) => {
       refuseLiteral(this.#sink.hostname, this.#policy);
       const send = this.#sink.protocol === 'https:' ? httpsRequest : httpRequest;
@@ -93,5 +80,9 @@ export class SinkClient {
       });
       request.end(body);
     });
+  }
+
+  close(): void {
+    this.#agent.destroy();
   }
 }
