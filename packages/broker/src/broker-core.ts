@@ -140,7 +140,8 @@ export class BrokerCore {
       for (const p of topic.partitions) partitions.delete(p.log.id);
       this.groups.topicDeleted({ name: topic.name, topicId: topic.id });
     };
-    this.topics.guard = ({ streamName }) => assertUnused(streamName, usersOf(streamName, this.registry, undefined));
+    this.topics.guard = ({ streamName }) =>
+      assertUnused(streamName, usersOf(streamName, this.registry, this.deliveries));
     this.topics.onShrunk = ({ name, id, partitions: left }, gone) => {
       for (const p of gone) partitions.delete(p.log.id);
       this.groups.topicDeleted({ name, topicId: id, fromPartition: left.length });
@@ -255,8 +256,7 @@ export class BrokerCore {
   resources(): Promise<Resources> {
     this.resourcesLoading ??= import('./resources/index.ts').then(({ Resources }) => {
       const { clock, random, namespace = 'default', authorize = allowAll, streamStatus } = this.options;
-      const { registry, topics } = this;
-      const deliveries = () => this.deliveries;
+      const { registry, topics, deliveries } = this;
       this.resourcesOpen = new Resources({
         registry,
         topics,

@@ -575,6 +575,20 @@ describe('Subscriptions', () => {
     expect(await world.names('Subscription')).toEqual(['other']);
   });
 
+  test('where a live group puts its dead letters is in use as well', async () => {
+    await world.apply(stream('graves'));
+    const handler = { deliver: () => undefined, withdrawn: () => undefined, ended: () => undefined };
+    const settings = { policy: { deadLetterStream: 'graves' } };
+    const session = await world.run(
+      world.core.deliveries.open({ stream: 'orders', group: 'mail', settings, credit: 1 }, handler),
+    );
+    const refusal = 'RESOURCE_IN_USE: Stream graves is used by group mail of Stream orders (dead letters)';
+    await expect(world.remove('Stream', 'graves')).rejects.toThrow(refusal);
+    expect(() => world.core.topics.remove('graves')).toThrow(refusal);
+    session.close();
+    await world.remove('Stream', 'graves');
+  });
+
   test('the worker reports how it goes, and is told of what is wanted only', async () => {
     const seen: string[] = [];
     world.resources.subscriptions.watch(({ type, subscription: s }) => seen.push(`${type} ${s.name} ${s.generation}`));

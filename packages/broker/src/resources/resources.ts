@@ -37,8 +37,7 @@ export interface ResourcesOptions {
   /** The one namespace of this server. */
   readonly namespace: string;
   readonly authorize: Authorize;
-  /** Undefined where nothing delivers. */
-  readonly deliveries: () => Pick<DeliveryService, 'groups'> | undefined;
+  readonly deliveries: Pick<DeliveryService, 'groups'>;
   /** What a door knows of a stream for its status, e.g. addresses. By topic name. */
   readonly streamStatus?: ((topic: string) => Readonly<Record<string, unknown>>) | undefined;
 }
@@ -243,7 +242,7 @@ export class Resources {
     authorize(identity, 'delete', { kind: kind.kind, name });
     const key = kind.keyOf(name);
     if (key === undefined) throw notFound(kind.kind, name);
-    const users = kind.kind === 'Stream' ? usersOf(name, registry, deliveries()) : [];
+    const users = kind.kind === 'Stream' ? usersOf(name, registry, deliveries) : [];
     if (options.cascade !== true) assertUnused(name, users);
     const dependants = users.flatMap((u) => (u.subscription === undefined ? [] : [u.subscription]));
     for (const subscription of dependants) authorize(identity, 'delete', { kind: 'Subscription', name: subscription });

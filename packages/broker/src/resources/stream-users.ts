@@ -28,12 +28,8 @@ export interface StreamUser {
   readonly subscription: string | undefined;
 }
 
-/** @param stream name of the Stream. `deliveries` undefined: nothing delivers here */
-export function usersOf(
-  stream: string,
-  registry: Registry,
-  deliveries: Pick<DeliveryService, 'groups'> | undefined,
-): StreamUser[] {
+/** @param stream name of the Stream */
+export function usersOf(stream: string, registry: Registry, deliveries: Pick<DeliveryService, 'groups'>): StreamUser[] {
   const users: StreamUser[] = [];
   for (const { name, value } of registry.list<StoredSubscription>(STORED_KIND)) {
     const { stream: source, delivery } = value.spec;
@@ -41,7 +37,7 @@ export function usersOf(
     else if (delivery?.policy?.deadLetterStream === stream)
       users.push({ text: `Subscription ${name} (dead letters)`, subscription: undefined });
   }
-  for (const { stream: source, group, sessions, settings } of deliveries?.groups() ?? []) {
+  for (const { stream: source, group, sessions, settings } of deliveries.groups()) {
     const target = settings.policy.deadLetterStream ?? `${source}.dead`;
     if (sessions > 0 && source !== stream && target === stream)
       users.push({ text: `group ${group} of Stream ${source} (dead letters)`, subscription: undefined });
