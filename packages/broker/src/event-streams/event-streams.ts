@@ -63,7 +63,6 @@ export class LogEventStreams implements EventStreams {
 
   async info(name: string): Promise<StreamInfo> {
     if (this.over !== undefined) throw this.over;
-    const { log } = this.options;
     let stream: EventStream | undefined;
     let missing: unknown;
     try {
@@ -71,7 +70,7 @@ export class LogEventStreams implements EventStreams {
     } catch (error) {
       missing = error;
     }
-    await new Promise<void>((committed, failed) => log.whenDurable(0, log.lastTicket(0), { committed, failed }));
+    await this.settled();
     if (stream === undefined) throw missing;
     return { name: stream.name, topicId: stream.topicId, partitions: stream.partitions.length };
   }
@@ -133,7 +132,7 @@ export class LogEventStreams implements EventStreams {
     limit: { readonly records: number; readonly bytes: number },
   ): Promise<TailPage> {
     const { log } = this.options;
-    const stream = this.streamToRead(name);
+    const stream = await this.streamToRead(name);
     const places = await placesOf(log, stream, from);
     // As many as there were when it began: the cursor tells of each of them.
     const partitions = selectedPartitions(stream, from.partition).slice(0, places.length);
@@ -147,7 +146,7 @@ export class LogEventStreams implements EventStreams {
 
   async tail(name: string, from: TailFrom, listener: TailListener): Promise<Tail> {
     const { log, clock } = this.options;
-    const stream = this.streamToRead(name);
+    const stream = await this.streamToRead(name);
     const places = await placesOf(log, stream, from);
     if (this.over !== undefined) throw this.over;
     if (log.streamById(stream.topicId) === undefined) throw notFound(name, false);
@@ -177,10 +176,17 @@ export class LogEventStreams implements EventStreams {
     for (const publisher of ready) publisher.flush();
   };
 
-  private streamToRead(name: string): EventStream {
+  private async streamToRead(name: string): Promise<EventStream> {
     const stream = this.options.log.stream(name);
-    if (stream === undefined) throw notFound(name, false);
-    return stream;
+    if (stream !== undefined) return stream;
+    await this.settled();
+    throw notFound(name, false);
+  }
+
+  /** Resolves when what is known of streams is durable: also that one is gone (log.md G5). */
+  private settled(): Promise<void> {
+    const { log } = this.options;
+    return new Promise((committed, failed) => log.whenDurable(0, log.lastTicket(0), { committed, failed }));
   }
 
   private streamToPublishTo(name: string): EventStream {
@@ -192,11 +198,12 @@ export class LogEventStreams implements EventStreams {
     return log.stream(name) as EventStream;
   }
 
-  /** A refusal too may rest on what is not durable yet (log.md G5). */
   private refuse(cause: unknown, tell: (error: HadronError) => void): void {
     if (!(cause instanceof HadronError)) throw cause;
-    const { log } = this.options;
-    log.whenDurable(0, log.lastTicket(0), { committed: () => tell(cause), failed: tell });
+    this.settled().then(
+      () => tell(cause),
+      (error: HadronError) => tell(error),
+    );
   }
 
   private configured(stream: EventStream): void {
