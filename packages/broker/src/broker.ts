@@ -18,6 +18,7 @@ export class Broker {
   private retry: Timer | undefined;
   /** Told when a new core has taken over. */
   onRecovered: (() => void) | undefined;
+  private readonly coreWatchers = new Set<(core: BrokerCore) => void>();
   /** How often a failed shard was replaced. */
   recoveries = 0;
 
@@ -42,6 +43,13 @@ export class Broker {
 
   get core(): BrokerCore {
     return this.current;
+  }
+
+  /** Calls `fn` with the core, and with each that takes over. @returns a function that ends it */
+  watchCore(fn: (core: BrokerCore) => void): () => void {
+    this.coreWatchers.add(fn);
+    fn(this.current);
+    return () => void this.coreWatchers.delete(fn);
   }
 
   /** Undefined while everything works, else why writing does not. */
@@ -85,6 +93,7 @@ export class Broker {
       this.recovering = false;
       this.recoveries++;
       this.onRecovered?.();
+      for (const fn of [...this.coreWatchers]) fn(core);
       before.abandon(before.shard.failed ?? new HadronError('STORAGE_FAILED', 'the disk failed; try again'));
       logger.info(
         { ms: Math.round(core.shard.recovered.ms), cases: core.shard.recovered.cases },

@@ -15,7 +15,6 @@ export type {
   WatchEvent,
   WatchListener,
 } from './resources/index.ts';
-export type { EventLog } from './ports/event-log.ts';
 export { Registry, type Resource, type ResourceEvent } from './state/registry.ts';
 export {
   Fetcher,

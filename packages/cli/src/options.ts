@@ -33,8 +33,12 @@ export function settingOptions(command: Command): Command {
   return command
     .option('--data <dir>', 'the folder that holds all data (default: .hadron/data)')
     .option('--kafka-port <port>', 'the port for Kafka clients (default: 9092)')
-    .option('--http-port <port>', 'the port for the API, /metrics, /healthz, /readyz (default: 7000, or the next free one)')
+    .option(
+      '--http-port <port>',
+      'the port for the API, /metrics, /healthz, /readyz (default: 7000, or the next free one)',
+    )
     .option('--metrics-port <port>', 'another port for /metrics, /healthz, /readyz alone')
+    .option('--original-ports <first-last>', 'ports for clients of the original Hadron, such as 7100-7199')
     .option('--cors-origins <origins>', 'origins of web pages that may call the API, separated by commas')
     .option('--listen <host>', 'an address to listen on; repeat for more (default: 127.0.0.1 and ::1)', collect)
     .option('--advertise <host:port>', 'the address told to clients (default: the one they came in on)')

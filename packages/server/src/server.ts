@@ -5,11 +5,14 @@
 import { HadronError, type Logger, systemClock, systemRandom } from '@hadron/base';
 import { allowAll, Broker } from '@hadron/broker';
 import { nodeFileSystem, openFolder } from '@hadron/log';
-import { apiDoor } from './api/index.ts';
+import { apiDoor, type AskServices } from './api/index.ts';
+import { resourceRoutes } from './api/resources.ts';
 import { startHttpServer } from './http/index.ts';
-import { KafkaDoor } from './kafka/door.ts';
+import { KafkaDoor, kafkaLimits } from './kafka/door.ts';
 import { createLogger } from './log.ts';
 import { serverMetrics } from './metrics.ts';
+import { OriginalDoor } from './original/index.ts';
+import { RpcDoor, rpcRoutes } from './rpc/index.ts';
 import { type HostPort, isLoopback, type ServerSettings } from './settings/index.ts';
 
 export interface RunningServer {
@@ -55,6 +58,10 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       clusterId: folder.clusterId,
       nodeId: folder.nodeId,
       settings: settings.broker,
+      streamStatus(topic) {
+        const originalPorts = original.portsOf(topic);
+        return originalPorts === undefined ? {} : { originalPorts };
+      },
     });
     closers.push(() => broker.close());
     const { recovered } = broker.core.shard;
@@ -77,21 +84,35 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       logger,
       advertise: settings.advertise,
       autoCreateTopics: values['auto.create.topics.enable'],
-      limits: {
-        requestBytesMax: values['socket.request.max.bytes'],
-        queuedBytesMax: values['queued.max.request.bytes'],
-        connectionsMax: values['max.connections'],
-        progressMs: values['hadron.progress.timeout.ms'],
-        idleMs: values['connections.max.idle.ms'],
-        fetchBytesMax: values['fetch.max.bytes'],
-      },
+      limits: kafkaLimits(values),
     });
     const kafkaAddresses = await door.listen(settings.listen, settings.kafkaPort, settings.listenIsDefault);
     closers.push(() => door.close(DRAIN_MS));
     let stopping = false;
+    const services: AskServices = () => broker.core;
+    const rpcServices = { ask: services, authorize: allowAll, logger };
+    const original = new OriginalDoor({
+      broker,
+      services: rpcServices,
+      settings,
+      connectionsMax: values['max.connections'],
+      logger,
+    });
+    const rpc = new RpcDoor({
+      routes: [
+        ...rpcRoutes(rpcServices, {
+          isServing: () => !stopping && broker.trouble === undefined,
+          clock: systemClock,
+        }),
+        ...original.routes,
+      ],
+      clock: systemClock,
+      logger,
+    });
     const api = apiDoor({
-      services: () => broker.core,
-      routes: [],
+      services,
+      rpc: rpc.handle,
+      routes: resourceRoutes(() => broker.core.resources()),
       authorize: allowAll,
       clock: systemClock,
       logger,
@@ -118,6 +139,9 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       },
     });
     closers.push(() => http.close());
+    await original.start(rpc);
+    closers.push(() => original.close());
+    closers.push(() => rpc.stop());
     api.connectionCount = () => http.connectionCount;
     const [httpAddress] = http.addresses;
     const [metricsAddress] = http.metricsAddresses;

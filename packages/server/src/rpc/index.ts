@@ -8,6 +8,7 @@ import type { RpcServices } from './services.ts';
 
 export type { Call, CallHandler, Method } from './call.ts';
 export { RpcDoor, type RpcRoute } from './door.ts';
+export { RpcRefused, Status } from './status.ts';
 export type { RpcServices } from './services.ts';
 
 /** `hadron.v1.Streams` and the health check. */

@@ -6,6 +6,7 @@ export {
   isLoopback,
   type LogLevel,
   parseHostPort,
+  type PortRange,
   SERVER_SETTINGS,
   type ServerSettings,
 } from './server-settings.ts';

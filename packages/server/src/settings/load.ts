@@ -9,7 +9,13 @@ import {
   type Setting,
   settingDoc,
 } from '@hadron/broker';
-import { parseHostPort, SERVER_SETTINGS, type ServerKey, type ServerSettings } from './server-settings.ts';
+import {
+  parseHostPort,
+  parsePortRange,
+  SERVER_SETTINGS,
+  type ServerKey,
+  type ServerSettings,
+} from './server-settings.ts';
 import {
   readEnvironment,
   readFile,
@@ -86,12 +92,14 @@ export async function loadSettings({ flags, env, cwd, readText }: SettingsInput)
   const broker = resolveBrokerSettings(explicit);
 
   const advertise = parseHostPort(value('advertise'));
+  const originalPorts = parsePortRange(value('original-ports'));
   const settings: ServerSettings = {
     dataDir: path.resolve(cwd, value('data')),
     kafkaPort: value('kafka-port'),
     httpPort: value('http-port'),
     httpPortIsDefault: written('http-port') === undefined,
     ...(value('metrics-port') === 0 ? {} : { metricsPort: value('metrics-port') }),
+    ...(originalPorts === undefined ? {} : { originalPorts }),
     corsOrigins: value('cors-origins'),
     listen: value('listen'),
     listenIsDefault: written('listen') === undefined,

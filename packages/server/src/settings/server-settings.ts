@@ -8,6 +8,12 @@ export interface HostPort {
   readonly port: number;
 }
 
+/** Ports, both ends included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** Everything `startServer` needs to know. */
 export interface ServerSettings {
   /** Absolute path. */
@@ -19,6 +25,8 @@ export interface ServerSettings {
   readonly httpPortIsDefault: boolean;
   /** Another port with /metrics, /healthz and /readyz alone. */
   readonly metricsPort?: number;
+  /** For clients of the original Hadron. */
+  readonly originalPorts?: PortRange;
   /** Origins of pages that may call the API from a browser. */
   readonly corsOrigins: readonly string[];
   /** Addresses to listen on; the ports are the same on each. */
@@ -57,6 +65,13 @@ export const SERVER_SETTINGS = {
     max: 65_535,
     doc: 'Another port for /metrics, /healthz and /readyz alone, such as 7002 of the original; 0: none.',
   }),
+  'original-ports': {
+    type: 'string',
+    fallback: '',
+    allowed: 'FIRST-LAST, for example 7100-7199',
+    doc: 'Ports for clients of the original Hadron, one for each stream and each of its partitions; without a range they are told apart by the host name alone.',
+    parse: (text: string) => (text === '' || parsePortRange(text) !== undefined ? text : undefined),
+  } satisfies Setting<string>,
   'cors-origins': {
     ...list('', undefined, {
       doc: 'The pages that may call the API from a browser, by their origin. Without one of them, requests of other sites are refused.',
@@ -92,6 +107,13 @@ export const SERVER_SETTINGS = {
 } as const;
 
 export type ServerKey = keyof typeof SERVER_SETTINGS;
+
+/** `first-last`, both included. Undefined when it is none. */
+export function parsePortRange(text: string): PortRange | undefined {
+  const [, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(text.trim()) ?? [];
+  const range = { first: Number(first), last: Number(last) };
+  return range.first >= 1 && range.first <= range.last && range.last <= 65_535 ? range : undefined;
+}
 
 /** `host:port`, with brackets around an IPv6 address. Undefined when it is neither. */
 export function parseHostPort(text: string): HostPort | undefined {

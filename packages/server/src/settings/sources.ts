@@ -22,6 +22,7 @@ export interface SettingFlags {
   readonly kafkaPort?: string | undefined;
   readonly httpPort?: string | undefined;
   readonly metricsPort?: string | undefined;
+  readonly originalPorts?: string | undefined;
   readonly corsOrigins?: string | undefined;
   readonly listen?: readonly string[] | undefined;
   readonly advertise?: string | undefined;
@@ -37,6 +38,7 @@ const FLAG_OF: Record<ServerKey, Exclude<keyof SettingFlags, 'config' | 'set'>> 
   'kafka-port': 'kafkaPort',
   'http-port': 'httpPort',
   'metrics-port': 'metricsPort',
+  'original-ports': 'originalPorts',
   'cors-origins': 'corsOrigins',
   listen: 'listen',
   advertise: 'advertise',

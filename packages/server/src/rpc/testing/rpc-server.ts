@@ -2,7 +2,7 @@
 import { silentLogger, systemClock } from '@hadron/base';
 import { allowAll } from '@hadron/broker';
 import type { AddressInfo } from 'node:net';
-import { SharedPort } from '../../http/shared-port.ts';
+import { PORT_TIMES, SharedPort } from '../../http/shared-port.ts';
 import { RpcDoor, type RpcDoorOptions, type RpcRoute } from '../door.ts';
 import { rpcRoutes, type RpcServices } from '../index.ts';
 import { GrpcClient } from './grpc-client.ts';
@@ -41,6 +41,7 @@ export class RpcServer {
         malformed: () => 'HTTP/1.1 400 Bad Request\r\n\r\n',
       },
       1000,
+      PORT_TIMES,
     );
   }
 

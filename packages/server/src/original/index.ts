@@ -1,0 +1,2 @@
+/** The clients of the original Hadron: README.md is the map. */
+export { OriginalDoor } from './door.ts';
