@@ -117,7 +117,8 @@ export class StreamKind implements KindService<TopicSpec> {
     const lost = topic.partitions
       .slice(spec.partitions)
       .map((p) => ({ partition: p.index, records: p.log.nextPosition - p.logStartOffset }));
-    if (lost.length > 0 && metadata.annotations?.[ALLOW_DESTRUCTIVE_UPDATE] == null) {
+    const isAllowed = typeof metadata.annotations?.[ALLOW_DESTRUCTIVE_UPDATE] === 'string';
+    if (lost.length > 0 && !isAllowed) {
       throw new Refusal({
         path: 'spec.partitions',
         value: spec.partitions,

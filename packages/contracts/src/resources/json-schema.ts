@@ -102,7 +102,7 @@ function withoutAnyOf({ anyOf: _, ...rest }: JsonSchema): JsonSchema {
 /** What is allowed, in words. */
 export function allowedBy(schema: JsonSchema): string {
   if (schema['x-allowed'] !== undefined) return schema['x-allowed'];
-  if (schema.const !== undefined) return String(schema.const);
+  if (schema.const !== undefined) return typeof schema.const === 'string' ? schema.const : JSON.stringify(schema.const);
   if (schema.enum !== undefined) {
     const choices = schema.enum.filter((v) => v !== null).map(String);
     return choices.length === 1 ? String(choices[0]) : `one of ${choices.join(', ')}`;

@@ -43,7 +43,8 @@ export const KINDS: readonly Kind[] = [
       { name: 'durability', path: 'spec.durability', wide: true },
       { name: 'topic', path: 'status.topicName', wide: true },
       { name: 'topic id', path: 'status.topicId', wide: true },
-      { name: 'addresses', path: 'status.addresses', wide: true },
+      { name: 'port', path: 'status.originalPorts.stream', wide: true },
+      { name: 'partition ports', path: 'status.originalPorts.partitions', wide: true },
     ],
   },
   {

@@ -129,6 +129,10 @@ const status = z
     ...statusFields,
     topicId: z.string().optional().describe('Id of the Kafka topic; a Stream that is created again has another.'),
     topicName: z.string().optional().describe('Name of the Kafka topic.'),
+    originalPorts: z
+      .looseObject({})
+      .optional()
+      .describe('Ports for clients of the original Hadron: of the stream, and of each partition.'),
   })
   .optional()
   .describe('How it is. Written by the server; ignored in a document.');

@@ -75,7 +75,7 @@ const at = (item: unknown, path: string): unknown =>
 function cell(value: unknown): string {
   if (value === undefined || value === null) return '-';
   if (Array.isArray(value)) return value.map(cell).join(',');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 const labels = ({ metadata }: Resource): string =>
