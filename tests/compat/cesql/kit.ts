@@ -24,9 +24,15 @@ const CASES: Readonly<Record<string, number>> = {
   subscriptions_api_recreations: 28,
 };
 
+/** One case is not asked as the Go module has it (run.ts says why); the table says so too. */
+const NOTES: Readonly<Record<string, string>> = { not_operator: ' (NOT 10 as published)' };
+
 /** By file name; the step says file and count, so that the table shows them. */
 export const kit: Readonly<Record<string, { readonly step: string; readonly cases: number }>> = Object.fromEntries(
-  Object.entries(CASES).map(([file, cases]) => [file, { step: `${file.replaceAll('_', ' ')}: ${cases}`, cases }]),
+  Object.entries(CASES).map(([file, cases]) => [
+    file,
+    { step: `${file.replaceAll('_', ' ')}: ${cases}${NOTES[file] ?? ''}`, cases },
+  ]),
 );
 
 const total = Object.values(CASES).reduce((sum, cases) => sum + cases, 0);
