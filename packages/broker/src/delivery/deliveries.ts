@@ -92,6 +92,9 @@ interface Pull {
   readonly group: Group;
   readonly taker: Taker;
   readonly collected: OutgoingDelivery[];
+  readonly max: number;
+  /** How many had come at the last tick. */
+  seen: number;
   readonly timer: Timer;
   done(): void;
   failed(error: HadronError): void;
@@ -228,14 +231,14 @@ export class Deliveries implements DeliveryService, Replayed {
       });
     }
     for (const group of [...this.byId.values()]) {
-      if (log.streamById(group.record.topicId) === undefined) this.dropGroup(group, undefined);
+      if (log.streamById(group.record.topicId) === undefined) this.letGo(group, undefined);
     }
     this.outboxes.forEach((outbox, from) => {
       outbox.start(Math.max(0, ...this.arrivals.map((at) => at.get(from) ?? 0)));
     });
     this.unwatch = log.watchStreams(({ type, stream }) => {
       if (type === 'delete') this.streamGone(stream);
-      else this.streamGrew(stream);
+      else this.streamChanged(stream);
     });
     this.wallDriftMs = this.clock.wallMs() - this.clock.monotonicMs();
     this.schedule();
@@ -261,6 +264,7 @@ export class Deliveries implements DeliveryService, Replayed {
 
   async open(request: OpenRequest, handler: SessionHandler): Promise<DeliverySession> {
     const group = await this.ensure(request.stream, request.group, request.settings, request.defaults);
+    if (group.removed) throw groupNotFound(request.stream, request.group);
     const { partition } = request;
     if (partition !== undefined && this.streamOf(group)?.partitions[partition] === undefined) {
       throw new HadronError('REQUEST_INVALID', `stream ${request.stream} has no partition ${partition}`, {
@@ -311,6 +315,8 @@ export class Deliveries implements DeliveryService, Replayed {
         group,
         taker,
         collected,
+        max,
+        seen: 0,
         // What is being read for it at this moment still comes.
         timer: this.clock.setTimer(Math.max(0, request.waitMs), () => {
           taker.core.credit = 0;
@@ -355,7 +361,7 @@ export class Deliveries implements DeliveryService, Replayed {
   /** @internal */
   endSession(group: Group, taker: Taker, how: 'lost' | 'returned'): void {
     group.remove(taker, how);
-    if (!group.settings.durable && group.takers.size === 0) this.dropGroup(group, undefined); // D7
+    if (!group.settings.durable && group.takers.size === 0) this.letGo(group, undefined); // D7
     taker.handler.ended(undefined);
   }
 
@@ -391,7 +397,7 @@ export class Deliveries implements DeliveryService, Replayed {
     group.remove(taker, 'returned');
     if (group.settings.durable || group.takers.size > 0) return;
     this.clock.setTimer(LEASE_LINGER_MS, () => {
-      if (group.takers.size === 0 && !group.removed && this.over === undefined) this.dropGroup(group, undefined);
+      if (group.takers.size === 0 && !group.removed && this.over === undefined) this.letGo(group, undefined);
     });
   }
 
@@ -675,6 +681,11 @@ export class Deliveries implements DeliveryService, Replayed {
     );
   }
 
+  /** Nobody waits for it: when it cannot be recorded the service ends, and the next start does it again. */
+  private letGo(group: Group, error: HadronError | undefined): void {
+    this.dropGroup(group, error).catch(() => undefined);
+  }
+
   private endSessions(group: Group, error: HadronError | undefined): void {
     for (const taker of [...group.takers.values()]) {
       group.takers.delete(taker.core);
@@ -685,18 +696,35 @@ export class Deliveries implements DeliveryService, Replayed {
 
   private streamGone(stream: EventStream): void {
     for (const group of [...(this.byTopic.get(stream.topicId)?.values() ?? [])]) {
-      const error = new HadronError('TOPIC_NOT_FOUND', `stream ${stream.name} was deleted`);
-      this.dropGroup(group, error).catch(() => undefined); // closing says it louder
+      this.letGo(group, new HadronError('TOPIC_NOT_FOUND', `stream ${stream.name} was deleted`));
     }
   }
 
-  /** New partitions begin at 0 (D6). */
-  private streamGrew(stream: EventStream): void {
+  /** New partitions begin at 0 (D6), also where one of that number was taken away before. */
+  private streamChanged(stream: EventStream): void {
     for (const group of this.byTopic.get(stream.topicId)?.values() ?? []) {
+      for (const index of [...group.progress.keys()]) {
+        if (index >= stream.partitions.length) this.partitionGone(group, index);
+      }
       if (group.takers.size === 0) continue;
       this.runAll(group);
       this.wake(group);
     }
+  }
+
+  private partitionGone(group: Group, index: number): void {
+    group.running.get(index)?.machine.withdrawAll();
+    group.running.get(index)?.contribute();
+    group.stopOn(index);
+    const progress = new Progress(0);
+    progress.mark = { boot: this.boot, handout: this.handouts };
+    group.progress.set(index, progress);
+    if (!group.settings.durable) return;
+    const record = progressRecord(group.id, index, progress);
+    for (const shard of this.recorded.get(group) ?? []) {
+      this.setsOf(shard).put({ records: [record], parts: [], committed() {}, durable() {} });
+    }
+    this.schedule();
   }
 
   private add(group: Group, shard: number | undefined): void {
@@ -813,11 +841,7 @@ export class Deliveries implements DeliveryService, Replayed {
       for (const running of group.running.values()) running.schedule();
       group.tell((taker, error) => this.handlerThrew(group, taker, error));
     }
-    for (const pull of [...this.pulls]) {
-      const { out, credit } = pull.taker.core;
-      if (pull.collected.length === 0 ? credit > 0 || out > 0 : out > pull.collected.length) continue;
-      pull.done();
-    }
+    for (const pull of [...this.pulls]) this.lookAtPull(pull);
     for (const group of groups) {
       for (const taker of [...group.takers.values()]) {
         if (taker.isLease && taker.core.credit === 0) this.afterLease(group, taker);
@@ -825,6 +849,18 @@ export class Deliveries implements DeliveryService, Replayed {
       group.rest();
     }
     this.setTimer();
+  }
+
+  /** A pull ends when it has all it may have, or when a tick brought nothing more and nothing is on its way. */
+  private lookAtPull(pull: Pull): void {
+    const { out, credit } = pull.taker.core;
+    const { length } = pull.collected;
+    if (out > length || (length === 0 && credit > 0)) return;
+    if (length === pull.max || length === pull.seen) pull.done();
+    else {
+      pull.seen = length;
+      this.schedule();
+    }
   }
 
   private handlerThrew(group: Group, taker: Taker, error: unknown): void {

@@ -292,7 +292,10 @@ export class GroupPartition {
   schedule(): void {
     if (this.closed) return;
     const { machine, options } = this;
-    options.setTimer(this.due, machine.nextDue());
+    const limitedTo = options.sessions.limit?.freeAt() ?? Number.NEGATIVE_INFINITY;
+    const isLimited = limitedTo > options.now().ms;
+    const due = machine.nextDue();
+    options.setTimer(this.due, isLimited ? Math.min(due ?? limitedTo, limitedTo) : due);
     if (machine.mustCommit || machine.effects.dead.length > 0) options.wake();
     if (!machine.hasSkips) options.setTimer(this.skipsDue, undefined);
     else if (!this.skipsDue.armed) options.setTimer(this.skipsDue, options.now().ms + options.limits.skipDelayMs);

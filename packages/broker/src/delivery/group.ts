@@ -13,7 +13,7 @@ import type { EventPartition, EventStream } from '../ports/event-log.ts';
 import type { Answer } from './core/machine.ts';
 import { Progress } from './core/progress.ts';
 import { SlidingWindow } from './core/rate.ts';
-import { Session, Sessions } from './core/sessions.ts';
+import { type Session, Sessions } from './core/sessions.ts';
 import type { GroupPartition } from './group-partition.ts';
 import type { GroupRecord } from './records.ts';
 import type { AnswerItem, OutgoingDelivery, SessionHandler } from './service.ts';

@@ -187,7 +187,7 @@ export class Machine {
       this.vanished(id);
       id = next;
     }
-    if (to > progress.readTo) this.skip(Math.max(this.scan, progress.readTo), to);
+    if (to > progress.readTo) this.skip(Math.max(this.scan, progress.readTo), to, 'skipped');
     this.scan = Math.max(this.scan, to);
   }
 
@@ -230,6 +230,7 @@ export class Machine {
 
   /** The source begins at `start` now: what lies below and waits is gone (D3). What is out may still be answered. */
   trim(start: number): void {
+    if (start > this.progress.readTo) this.skip(this.progress.readTo, start, 'gone');
     if (start > this.scan) this.pass(start);
     const { unsettled } = this.progress;
     for (let id = unsettled.first(); id !== undefined && id < start; ) {
@@ -240,10 +241,10 @@ export class Machine {
     }
   }
 
-  private skip(from: number, to: number): void {
+  private skip(from: number, to: number, as: 'skipped' | 'gone'): void {
     const { progress } = this;
     if (from >= to) return;
-    this.counts.skipped += to - from;
+    this.counts[as] += to - from;
     progress.skipTo(to);
     const { skipped } = this;
     if (skipped.at(-1) === from) skipped[skipped.length - 1] = to;
