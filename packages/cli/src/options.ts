@@ -42,6 +42,7 @@ export function settingOptions(command: Command): Command {
     .option('--cors-origins <origins>', 'origins of web pages that may call the API, separated by commas')
     .option('--listen <host>', 'an address to listen on; repeat for more (default: 127.0.0.1 and ::1)', collect)
     .option('--advertise <host:port>', 'the address told to clients (default: the one they came in on)')
+    .option('--namespace <name>', "the namespace of this server's resources (default: default)")
     .option(
       '--durability <mode>',
       'fsync (default): acknowledge after the disk has it; os: after the page cache has it',

@@ -58,6 +58,7 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       clusterId: folder.clusterId,
       nodeId: folder.nodeId,
       settings: settings.broker,
+      namespace: settings.namespace,
       streamStatus(topic) {
         const originalPorts = original.portsOf(topic);
         return originalPorts === undefined ? {} : { originalPorts };

@@ -104,6 +104,7 @@ export async function loadSettings({ flags, env, cwd, readText }: SettingsInput)
     listen: value('listen'),
     listenIsDefault: written('listen') === undefined,
     ...(advertise === undefined ? {} : { advertise }),
+    namespace: value('namespace'),
     durability: broker.values['hadron.durability'],
     logLevel: value('log-level'),
     broker,

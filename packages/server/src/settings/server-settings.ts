@@ -35,6 +35,8 @@ export interface ServerSettings {
   readonly listenIsDefault: boolean;
   /** The address told to clients; without it, the one they came in on. */
   readonly advertise?: HostPort;
+  /** Of this server's resources. */
+  readonly namespace: string;
   /** The default of the topic config hadron.durability. */
   readonly durability: 'fsync' | 'os';
   readonly logLevel: LogLevel;
@@ -99,6 +101,14 @@ export const SERVER_SETTINGS = {
     allowed: 'HOST:PORT, for example broker.example.com:9092 or [::1]:9092',
     doc: 'The address told to clients; without it, the one they came in on.',
     parse: (text: string) => (text === '' || parseHostPort(text) !== undefined ? text : undefined),
+  } satisfies Setting<string>,
+  namespace: {
+    ...filled(
+      'a name as Kubernetes takes it: at most 63 lower-case letters, digits and "-"',
+      'default',
+      "The namespace of this server's resources: one server is one namespace.",
+    ),
+    parse: (text: string) => (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text) ? text : undefined),
   } satisfies Setting<string>,
   durability: oneOf('fsync', ['fsync', 'os'], {
     doc: 'When a record is acknowledged: fsync, after it is on stable storage; os, when the operating system has it. A topic overrides it with hadron.durability.',

@@ -26,6 +26,7 @@ export interface SettingFlags {
   readonly corsOrigins?: string | undefined;
   readonly listen?: readonly string[] | undefined;
   readonly advertise?: string | undefined;
+  readonly namespace?: string | undefined;
   readonly durability?: string | undefined;
   readonly logLevel?: string | undefined;
   readonly config?: string | undefined;
@@ -42,6 +43,7 @@ const FLAG_OF: Record<ServerKey, Exclude<keyof SettingFlags, 'config' | 'set'>> 
   'cors-origins': 'corsOrigins',
   listen: 'listen',
   advertise: 'advertise',
+  namespace: 'namespace',
   durability: 'durability',
   'log-level': 'logLevel',
 };
