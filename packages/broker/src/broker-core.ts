@@ -15,6 +15,7 @@ import {
   Shard,
   type ShardSettings,
 } from '@hadron/log';
+import { DEFAULT_RECORD_SETTINGS, type RecordSettings } from '@hadron/contracts/events';
 import { allowAll, type Authorize } from './authorize.ts';
 import type { BrokerSettings } from './config/index.ts';
 import { Deliveries } from './delivery/deliveries.ts';
@@ -123,6 +124,7 @@ export class BrokerCore {
       random: options.random,
       logger: options.logger,
       createStream: (name, partitions, config) => this.createStream(name, partitions, config),
+      recordSettings: (stream) => this.recordSettings(stream),
     });
     this.groups = new GroupsShell(groups, {
       clock: options.clock,
@@ -175,6 +177,12 @@ export class BrokerCore {
       retentionBytes: orMinusOne(retentionBytes),
       heldFrom: topicId === undefined ? undefined : this.deliveries.heldOffset(topicId, partition.index),
     };
+  }
+
+  /** How the records of a stream are seen as events (cloudevents.md §5.4). Undefined: as by default. */
+  recordSettings(stream: string): RecordSettings | undefined {
+    const isOff = this.topics.byStreamName(stream)?.settings.events === 'off';
+    return isOff ? { ...DEFAULT_RECORD_SETTINGS, interpret: 'off' } : undefined;
   }
 
   /** Makes a stream for a service of ours; resolves when it is durable. One that is there already is as good. */

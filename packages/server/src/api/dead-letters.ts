@@ -25,7 +25,8 @@ export function deadLetterRoutes(services: AskServices): readonly Route[] {
       action: 'read',
       target,
       async handle(call) {
-        const { deliveries } = services();
+        const service = services();
+        const { deliveries } = service;
         const query = queryOf(call);
         if (call.flag('count')) return call.sendJson(200, { count: await countOf(deliveries.deadLetters(query)) });
         const limit = call.number('limit', 1, LISTED_MAX) ?? LISTED;
@@ -33,7 +34,8 @@ export function deadLetterRoutes(services: AskServices): readonly Route[] {
         for await (const { record, ...letter } of deliveries.deadLetters({ ...query, limit })) {
           // Where nothing says what it is, the event is what it was in the stream it came from.
           const { stream, partition, offset } = letter.from;
-          const event = eventAt({ name: stream, topicId: '' }, partition, offset, record);
+          const settings = service.recordSettings?.(stream);
+          const event = eventAt({ name: stream, topicId: '', settings }, partition, offset, record);
           out += `${out === '' ? '' : ','}${JSON.stringify(letter).slice(0, -1)},"event":${writeJsonEvent(event)}}`;
         }
         call.send(200, 'application/json', `{"deadLetters":[${out}]}`);

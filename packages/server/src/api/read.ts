@@ -3,12 +3,11 @@
  * and no progress: who reads keeps the place, an opaque cursor over all partitions.
  */
 import type { EventStreams, TailFrom } from '@hadron/broker';
-import type { StreamInfo } from '@hadron/contracts';
 import { MEDIA_TYPES } from '@hadron/contracts/events';
 import type { Call } from './call.ts';
 import { parseFrom } from './from.ts';
 import { RequestRefused } from './problem.ts';
-import { batchOf, lineOf } from './records.ts';
+import { batchOf, lineOf, type Origin, originOf } from './records.ts';
 import type { Route } from './router.ts';
 import type { AskServices } from './services.ts';
 import { TAIL_TYPES, type Tails } from './tail.ts';
@@ -33,7 +32,8 @@ export function readRoutes(services: AskServices, tails: Tails): readonly Route[
       action: 'read',
       target: (param) => ({ kind: 'Stream', name: param('stream') }),
       async handle(call) {
-        const { events } = services();
+        const service = services();
+        const { events } = service;
         const form = formOf(call.header('accept'));
         const partition = call.number('partition', 0, PARTITION_MAX);
         const limit = call.number('limit', 1, form === 'page' ? PAGE_RECORDS_MAX : Number.MAX_SAFE_INTEGER);
@@ -47,10 +47,10 @@ export function readRoutes(services: AskServices, tails: Tails): readonly Route[
           partition,
           form === 'sse' ? 'latest' : 'beginning',
         );
-        const info = await events.info(call.param('stream'));
-        if (form === 'page') await sendPage(call, events, info, from, limit ?? PAGE_RECORDS);
-        else if (follow) await tails.begin(call, form, events, info, from, limit ?? Number.POSITIVE_INFINITY);
-        else await sendLines(call, events, info, from, limit ?? Number.POSITIVE_INFINITY);
+        const origin = await originOf(service, call.param('stream'));
+        if (form === 'page') await sendPage(call, events, origin, from, limit ?? PAGE_RECORDS);
+        else if (follow) await tails.begin(call, form, events, origin, from, limit ?? Number.POSITIVE_INFINITY);
+        else await sendLines(call, events, origin, from, limit ?? Number.POSITIVE_INFINITY);
       },
     },
   ];
@@ -80,22 +80,22 @@ function formOf(accept: string | undefined): 'page' | 'ndjson' | 'sse' {
 async function sendPage(
   call: Call,
   events: EventStreams,
-  info: StreamInfo,
+  origin: Origin,
   from: TailFrom,
   limit: number,
 ): Promise<void> {
-  const page = await events.page(info.name, from, { records: limit, bytes: PAGE_BYTES });
+  const page = await events.page(origin.name, from, { records: limit, bytes: PAGE_BYTES });
   const next = new URLSearchParams({ cursor: page.cursor, limit: String(limit) });
   if (from.partition !== undefined) next.set('partition', String(from.partition));
-  const link = `</v1/streams/${encodeURIComponent(info.name)}/events?${next.toString()}>; rel="next"`;
-  call.send(200, MEDIA_TYPES['json-batch'], batchOf(info, page.records), ['link', link, 'cache-control', 'no-store']);
+  const link = `</v1/streams/${encodeURIComponent(origin.name)}/events?${next.toString()}>; rel="next"`;
+  call.send(200, MEDIA_TYPES['json-batch'], batchOf(origin, page.records), ['link', link, 'cache-control', 'no-store']);
 }
 
 /** Everything up to the end as it is when it is reached, page by page, no faster than the client reads. */
 async function sendLines(
   call: Call,
   events: EventStreams,
-  info: StreamInfo,
+  origin: Origin,
   from: TailFrom,
   limit: number,
 ): Promise<void> {
@@ -104,12 +104,12 @@ async function sendLines(
   let at = from;
   let begun = false;
   while (left > 0 && !signal.aborted) {
-    const page = await events.page(info.name, at, { records: Math.min(left, PAGE_RECORDS_MAX), bytes: PAGE_BYTES });
+    const page = await events.page(origin.name, at, { records: Math.min(left, PAGE_RECORDS_MAX), bytes: PAGE_BYTES });
     if (!begun) response.writeHead(200, ['content-type', TAIL_TYPES.ndjson, 'cache-control', 'no-store']);
     begun = true;
     if (call.headOnly) break;
     let lines = '';
-    for (const record of page.records) lines += `${lineOf(info, record)}\n`;
+    for (const record of page.records) lines += `${lineOf(origin, record)}\n`;
     if (lines !== '' && !response.write(lines)) await drained(call);
     left -= page.records.length;
     at = { from: { cursor: page.cursor }, partition: from.partition };

@@ -6,12 +6,12 @@
  */
 import { type Clock, HadronError, type Timer } from '@hadron/base';
 import type { DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
-import { parseGroupRequest, type StreamInfo } from '@hadron/contracts';
+import { parseGroupRequest } from '@hadron/contracts';
 import type { RawData, WebSocket } from 'ws';
 import { parseAnswers } from './answers.ts';
 import type { SocketCall, SocketRoute } from './door.ts';
 import { messageOf, RequestRefused } from './problem.ts';
-import { deliveriesOf } from './records.ts';
+import { deliveriesOf, type Origin, originOf } from './records.ts';
 import type { AskServices } from './services.ts';
 import { integer, object, oneOf, optional } from './shape.ts';
 
@@ -52,7 +52,7 @@ class SocketSession implements SessionHandler {
   private readonly clock: Clock;
   private state: 'new' | 'opening' | 'open' | 'over' = 'new';
   private session: DeliverySession | undefined;
-  private info: StreamInfo | undefined;
+  private origin: Origin | undefined;
   /** Came while the session was being opened. */
   private early: RawData[] = [];
   private earlyBytes = 0;
@@ -84,7 +84,7 @@ class SocketSession implements SessionHandler {
   // ------------------------------------------------------------------------------------------------- from the engine
 
   deliver(deliveries: readonly OutgoingDelivery[]): void {
-    this.send(`{"type":"deliveries","deliveries":${deliveriesOf(this.info as StreamInfo, deliveries)}}`);
+    this.send(`{"type":"deliveries","deliveries":${deliveriesOf(this.origin as Origin, deliveries)}}`);
   }
 
   withdrawn(tokens: readonly string[]): void {
@@ -153,10 +153,10 @@ class SocketSession implements SessionHandler {
     this.state = 'opening';
     this.timer.cancel();
     this.timer = this.clock.setTimer(PING_MS, () => this.ping());
-    const { events, deliveries } = this.services();
+    const services = this.services();
     const opened = async (): Promise<DeliverySession> => {
-      this.info = await events.info(this.stream);
-      return await deliveries.open(
+      this.origin = await originOf(services, this.stream);
+      return await services.deliveries.open(
         { stream: this.stream, group: this.group, settings, credit: 0, peer: this.peer },
         this,
       );
@@ -174,7 +174,12 @@ class SocketSession implements SessionHandler {
     this.session = session;
     this.state = 'open';
     this.send(
-      JSON.stringify({ type: 'opened', session: session.id, topicId: this.info?.topicId, settings: session.settings }),
+      JSON.stringify({
+        type: 'opened',
+        session: session.id,
+        topicId: this.origin?.topicId,
+        settings: session.settings,
+      }),
     );
     if (credit > 0) session.credit(credit);
     for (const data of this.early.splice(0)) this.received(data, false);

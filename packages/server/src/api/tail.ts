@@ -15,10 +15,9 @@ import {
   type TailListener,
   type TailRecord,
 } from '@hadron/broker';
-import type { StreamInfo } from '@hadron/contracts';
 import type { Socket } from 'node:net';
 import type { Call } from './call.ts';
-import { lineOf } from './records.ts';
+import { lineOf, type Origin } from './records.ts';
 
 export type TailForm = 'sse' | 'ndjson';
 
@@ -71,14 +70,14 @@ export class Tails {
     call: Call,
     form: TailForm,
     events: EventStreams,
-    info: StreamInfo,
+    origin: Origin,
     from: TailFrom,
     limit: number,
   ): Promise<void> {
     // The place first: an id before any event lets a listener of `latest` come back to where it began.
-    const { cursor } = await events.page(info.name, from, { records: 0, bytes: 0 });
+    const { cursor } = await events.page(origin.name, from, { records: 0, bytes: 0 });
     if (call.response.destroyed) return;
-    const stream = new TailStream(this, call, form, info, from.partition, cursor, limit);
+    const stream = new TailStream(this, call, form, origin, from.partition, cursor, limit);
     this.open.add(stream);
     this.opened.value++;
     stream.onClosed = () => this.open.delete(stream);
@@ -95,7 +94,7 @@ export class Tails {
   /** The bytes for `records`, made at most once for all listeners at the same place. */
   frame(
     form: TailForm,
-    info: StreamInfo,
+    origin: Origin,
     partition: number | undefined,
     before: string,
     records: readonly TailRecord[],
@@ -107,10 +106,10 @@ export class Tails {
     let text = '';
     let at = before;
     for (const record of records) {
-      const line = lineOf(info, record);
+      const line = lineOf(origin, record);
       if (form === 'ndjson') text += `${line}\n`;
       else {
-        at = record === last ? cursor : advanceCursor(info.topicId, partition, at, record);
+        at = record === last ? cursor : advanceCursor(origin.topicId, partition, at, record);
         text += `id: ${at}\ndata: ${line}\n\n`;
       }
     }
@@ -145,7 +144,7 @@ class TailStream implements TailListener {
   private readonly tails: Tails;
   private readonly call: Call;
   private readonly form: TailForm;
-  private readonly info: StreamInfo;
+  private readonly origin: Origin;
   private readonly partition: number | undefined;
   /** HTTP/1.1: chunks go to the socket as they are. Else Node frames them. */
   private readonly socket: Socket | undefined;
@@ -161,7 +160,7 @@ class TailStream implements TailListener {
     tails: Tails,
     call: Call,
     form: TailForm,
-    info: StreamInfo,
+    origin: Origin,
     partition: number | undefined,
     cursor: string,
     limit: number,
@@ -169,7 +168,7 @@ class TailStream implements TailListener {
     this.tails = tails;
     this.call = call;
     this.form = form;
-    this.info = info;
+    this.origin = origin;
     this.partition = partition;
     this.cursor = cursor;
     this.left = limit;
@@ -187,7 +186,11 @@ class TailStream implements TailListener {
     (this.socket ?? response).on('drain', this.drained);
     if (this.call.headOnly) return this.finish();
     if (this.form === 'sse') this.write(chunked(`id: ${this.cursor}\n\n`));
-    const tail = await events.tail(this.info.name, { from: { cursor: this.cursor }, partition: this.partition }, this);
+    const tail = await events.tail(
+      this.origin.name,
+      { from: { cursor: this.cursor }, partition: this.partition },
+      this,
+    );
     if (this.isFinished) tail.close();
     else {
       this.tail = tail;
@@ -201,7 +204,7 @@ class TailStream implements TailListener {
       const wanted = records.slice(0, this.left);
       return this.records(wanted, this.behind(wanted));
     }
-    const frame = this.tails.frame(this.form, this.info, this.partition, this.cursor, records, cursor);
+    const frame = this.tails.frame(this.form, this.origin, this.partition, this.cursor, records, cursor);
     this.cursor = cursor;
     this.tails.sentEvents.value += records.length;
     this.left -= records.length;
@@ -236,7 +239,7 @@ class TailStream implements TailListener {
 
   private behind(records: readonly TailRecord[]): string {
     const advance = (at: string, record: TailRecord): string =>
-      advanceCursor(this.info.topicId, this.partition, at, record);
+      advanceCursor(this.origin.topicId, this.partition, at, record);
     return records.reduce(advance, this.cursor);
   }
 

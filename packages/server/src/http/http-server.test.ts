@@ -100,3 +100,16 @@ test('both wildcards side by side', async () => {
   const server = await start({ listen: ['0.0.0.0', '::'], listenIsDefault: true });
   expect(new Set(server.addresses.map(({ port }) => port)).size).toBe(1);
 });
+
+test('another port for the pages of operations alone', async () => {
+  const door = { request: () => undefined, upgrade: () => undefined, malformed: () => '', stop: () => undefined };
+  const server = await start({ metricsPort: 0, door });
+  const port = server.metricsAddresses[0]?.port;
+  expect(port).not.toBe(server.addresses[0]?.port);
+  expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200);
+  expect((await fetch(`http://127.0.0.1:${port}/v1`)).status).toBe(404);
+  expect((await get(server, '/healthz')).status).toBe(200);
+  await expect(start({ metricsPort: port ?? 0 })).rejects.toMatchObject({
+    message: expect.stringContaining('--metrics-port'),
+  });
+});

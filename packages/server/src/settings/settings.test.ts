@@ -77,6 +77,15 @@ describe('settings', () => {
     expect(place(set, 'durability')).toBe('flag --set');
   });
 
+  test('origins and the port for metrics alone', async () => {
+    expect((await load()).settings).toMatchObject({ corsOrigins: [] });
+    expect((await load()).settings.metricsPort).toBeUndefined();
+    const env = { HADRON_METRICS_PORT: '7002' };
+    const { settings } = await load({ flags: { corsOrigins: 'https://a.example/, http://localhost:3000' }, env });
+    expect(settings).toMatchObject({ metricsPort: 7002, corsOrigins: ['https://a.example', 'http://localhost:3000'] });
+    expect(await failure({ flags: { corsOrigins: 'a.example' } })).toContain('expected origins such as https://');
+  });
+
   test.each<[string, Given, string]>([
     [
       'a bad flag',
