@@ -57,7 +57,7 @@ export class Admin {
   /** Of one stream, or of all. */
   async groups(stream?: string): Promise<readonly GroupStatus[]> {
     const path = stream === undefined ? '/v1/groups' : `${streamPath(stream)}/groups`;
-    return ((await this.#transport.request('GET', path)) as { groups: readonly GroupStatus[] }).groups;
+    return (await this.#ask<{ groups: readonly GroupStatus[] }>('GET', path)).groups;
   }
 
   /** @throws GROUP_NOT_FOUND */
@@ -76,7 +76,7 @@ export class Admin {
   }
 
   async removeGroup(stream: string, group: string): Promise<void> {
-    await this.#transport.request('DELETE', groupPath(stream, group));
+    await this.#ask('DELETE', groupPath(stream, group));
   }
 
   /** Nothing is handed out until {@link resume}. */
@@ -113,7 +113,7 @@ export class Admin {
   /** Events that are out, or wait for their next attempt. */
   async deliveries(stream: string, group: string, limit: number = 100): Promise<readonly InFlight[]> {
     const path = `${groupPath(stream, group)}/deliveries?limit=${limit}`;
-    return ((await this.#transport.request('GET', path)) as { deliveries: readonly InFlight[] }).deliveries;
+    return (await this.#ask<{ deliveries: readonly InFlight[] }>('GET', path)).deliveries;
   }
 
   /** Oldest first, with the event in the JSON format. */
@@ -122,15 +122,15 @@ export class Admin {
     selection: Omit<DeadLetterSelection, 'position'> = {},
     limit: number = 100,
   ): Promise<readonly (DeadLetter & { readonly event: Record<string, unknown> })[]> {
-    const path = `${streamPath(stream)}/dead-letters?${query(selection)}limit=${limit}`;
+    const path = `${streamPath(stream)}/dead-letters${query(selection, { limit: String(limit) })}`;
     type Answer = { deadLetters: (DeadLetter & { event: Record<string, unknown> })[] };
-    return ((await this.#transport.request('GET', path)) as Answer).deadLetters;
+    return (await this.#ask<Answer>('GET', path)).deadLetters;
   }
 
   /** How many there are of these. */
   async countDeadLetters(stream: string, selection: Omit<DeadLetterSelection, 'position'> = {}): Promise<number> {
-    const path = `${streamPath(stream)}/dead-letters?${query(selection)}count=true`;
-    return ((await this.#transport.request('GET', path)) as { count: number }).count;
+    const path = `${streamPath(stream)}/dead-letters${query(selection, { count: 'true' })}`;
+    return (await this.#ask<{ count: number }>('GET', path)).count;
   }
 
   /** Gives them again to the group that gave up on them, or copies them to the stream `to`. @returns how many */
@@ -139,27 +139,31 @@ export class Admin {
     selection: DeadLetterSelection = {},
     options: { readonly to?: string } = {},
   ): Promise<number> {
-    return this.#deadLetters(stream, 'redrive', { ...selection, ...options });
+    return this.#count(stream, 'redrive', { ...selection, ...options });
   }
 
   /** Forgets them. @returns how many */
   drop(stream: string, selection: DeadLetterSelection = {}): Promise<number> {
-    return this.#deadLetters(stream, 'drop', selection);
+    return this.#count(stream, 'drop', selection);
   }
 
-  async #group(
+  #group(
     method: 'GET' | 'POST' | 'PUT' | 'PATCH',
     stream: string,
     group: string,
     action: string = '',
     body?: unknown,
   ): Promise<GroupStatus> {
-    return (await this.#transport.request(method, `${groupPath(stream, group)}${action}`, body)) as GroupStatus;
+    return this.#ask(method, `${groupPath(stream, group)}${action}`, body);
   }
 
-  async #deadLetters(stream: string, action: 'redrive' | 'drop', body: unknown): Promise<number> {
+  async #count(stream: string, action: string, body: unknown): Promise<number> {
     const path = `${streamPath(stream)}/dead-letters/${action}`;
-    return ((await this.#transport.request('POST', path, body)) as { count: number }).count;
+    return (await this.#ask<{ count: number }>('POST', path, body)).count;
+  }
+
+  #ask<T>(method: Parameters<Transport['request']>[0], path: string, body?: unknown): Promise<T> {
+    return this.#transport.request(method, path, body) as Promise<T>;
   }
 }
 
@@ -167,11 +171,14 @@ const streamPath = (stream: string): string => `/v1/streams/${encodeURIComponent
 const groupPath = (stream: string, group: string): string =>
   `${streamPath(stream)}/groups/${encodeURIComponent(group)}`;
 
-function query({ group, code, filters = [] }: Omit<DeadLetterSelection, 'position'>): string {
-  const parameters = new URLSearchParams();
+function query(
+  { group, code, filters = [] }: Omit<DeadLetterSelection, 'position'>,
+  rest: Record<string, string>,
+): string {
+  const parameters = new URLSearchParams(rest);
+  const filter = filters.length > 1 ? { all: filters } : filters[0];
   if (group !== undefined) parameters.set('group', group);
   if (code !== undefined) parameters.set('code', code);
-  const filter = filters.length > 1 ? { all: filters } : filters[0];
   if (filter !== undefined) parameters.set('filter', JSON.stringify(filter));
-  return parameters.size === 0 ? '' : `${parameters.toString()}&`;
+  return `?${parameters.toString()}`;
 }

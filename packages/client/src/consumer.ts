@@ -30,7 +30,7 @@ import type {
   Verdict,
 } from '@hadron/contracts';
 import { asHadronError, closed, failure, isTransient } from './errors.ts';
-import { retryDelayMs, sleep } from './time.ts';
+import { onAbort, retryDelayMs, sleep } from './time.ts';
 
 /** A delivery in this process's hands. */
 export class Held {
@@ -192,24 +192,16 @@ export class Consumer {
 
   /** A session that opens after its consumer was closed is closed too. */
   async #unlessStopped(opening: Promise<TransportSession>): Promise<TransportSession | undefined> {
-    const { signal } = this.#stop;
-    let stop = (): void => undefined;
+    let forget = (): void => undefined;
     const stopped = new Promise<undefined>((resolve) => {
-      stop = () => resolve(undefined);
-      if (signal.aborted) stop();
-      else signal.addEventListener('abort', stop, { once: true });
+      forget = onAbort(this.#stop.signal, () => resolve(undefined));
     });
     try {
       const session = await Promise.race([opening, stopped]);
-      if (session === undefined) {
-        opening.then(
-          (late) => late.close().catch(() => undefined),
-          () => undefined,
-        );
-      }
+      if (session === undefined) opening.then((late) => late.close()).catch(() => undefined);
       return session;
     } finally {
-      signal.removeEventListener('abort', stop);
+      forget();
     }
   }
 

@@ -16,7 +16,7 @@ import type { Clock, Random } from '@hadron/base';
 import { HadronError } from '@hadron/base/errors';
 import type { CloudEvent, PublishCall, PublishResult, Transport } from '@hadron/contracts';
 import { asHadronError, closed, failure, isTransient } from './errors.ts';
-import { retryDelayMs, sleep } from './time.ts';
+import { onAbort, retryDelayMs, sleep } from './time.ts';
 import type { Published } from './types.ts';
 
 export interface PublishSet {
@@ -48,6 +48,8 @@ class Entry {
   readonly bytes: number;
   readonly deadlineMs: number;
   settled = false;
+  /** In a call under way, or one that was. */
+  sent = false;
   readonly #done: Done;
 
   constructor(events: readonly CloudEvent[], atomic: boolean, bytes: number, deadlineMs: number, done: Done) {
@@ -118,21 +120,18 @@ export class Publisher {
   ): Promise<readonly Published[]> {
     return new Promise((resolve, reject) => {
       const lane = this.#lane(stream, partition);
-      let abort: (() => void) | undefined;
       const deadlineMs = this.#clock.monotonicMs() + this.#limits.timeoutMs;
+      let forget: (() => void) | undefined;
       const entry = new Entry(events, atomic, bytes, deadlineMs, (error, published) => {
-        if (abort !== undefined) signal?.removeEventListener('abort', abort);
+        forget?.();
         this.#release(bytes);
         if (error === undefined) resolve(published);
         else reject(error);
       });
       this.#unsettled += 1;
-      if (this.#closing.signal.aborted) return entry.settle(closed('client'));
-      if (signal !== undefined) {
-        abort = () => entry.settle(givenUp(signal, lane.queue.includes(entry) ? 'none' : 'unknown'));
-        if (signal.aborted) return entry.settle(givenUp(signal, 'none'));
-        signal.addEventListener('abort', abort, { once: true });
-      }
+      if (this.#closing.signal.aborted) entry.settle(closed('client'));
+      if (signal !== undefined) forget = onAbort(signal, () => entry.settle(givenUp(signal, entry.sent)));
+      if (entry.settled) return;
       lane.queue.push(entry);
       if (!lane.running) {
         lane.running = true;
@@ -258,21 +257,19 @@ export class Publisher {
       return undefined;
     }
     return new Promise((resolve, reject) => {
-      const stop = (): void => {
-        this.#waitingForRoom = this.#waitingForRoom.filter((other) => other !== waiting);
-        reject(givenUp(signal, 'none'));
-      };
       const waiting = {
         bytes,
         go: () => {
-          signal?.removeEventListener('abort', stop);
+          forget();
           this.#queuedBytes += bytes;
           resolve();
         },
       };
-      if (signal?.aborted === true) return stop();
-      signal?.addEventListener('abort', stop, { once: true });
       this.#waitingForRoom.push(waiting);
+      const forget = onAbort(signal, () => {
+        this.#waitingForRoom = this.#waitingForRoom.filter((other) => other !== waiting);
+        reject(givenUp(signal, false));
+      });
     });
   }
 
@@ -311,7 +308,9 @@ function take(lane: Lane): Entry[] {
     count += 1;
     if (entry.atomic) break;
   }
-  return lane.queue.splice(0, count);
+  const taken = lane.queue.splice(0, count);
+  for (const entry of taken) entry.sent = true;
+  return taken;
 }
 
 function callOf(lane: Lane, entries: readonly Entry[]): PublishCall {
@@ -327,7 +326,8 @@ function settleAll(entries: readonly Entry[], error: HadronError): void {
   for (const entry of entries) entry.settle(error);
 }
 
-function givenUp(signal: AbortSignal | undefined, effect: 'none' | 'unknown'): HadronError {
-  const what = effect === 'none' ? 'nothing was published' : 'the event may have been published';
+function givenUp(signal: AbortSignal | undefined, wasSent: boolean): HadronError {
+  const what = wasSent ? 'the event may have been published' : 'nothing was published';
+  const effect = wasSent ? 'unknown' : 'none';
   return new HadronError('TIMED_OUT', `the caller's signal was aborted; ${what}`, { cause: signal?.reason, effect });
 }

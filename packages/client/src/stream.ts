@@ -12,7 +12,7 @@ import { AnswerableMessage, dataOf, type SchemaOf, TailMessage } from './message
 import type { Publisher } from './publisher.ts';
 import { check } from './schema.ts';
 import type { PublishSpan, Telemetry } from './telemetry.ts';
-import { newId, retryDelayMs, sleep } from './time.ts';
+import { newId, onAbort, retryDelayMs, sleep } from './time.ts';
 import type {
   ConsumeOptions,
   EventMap,
@@ -89,24 +89,16 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
     type: T,
     ...[data, options = {}]: DataArguments<In[T], PublishOptions>
   ): Promise<Published> {
-    const { publisher, telemetry } = this.#host;
     const valid = this.#checked(type, data);
-    if (valid instanceof Promise) await valid;
+    if (valid !== undefined) await valid;
+    const { event, span } = this.#make(type, data, options);
     const { partition, signal } = options;
-    if (telemetry === undefined) {
-      const [published] = await publisher.publish(this.name, [this.#event(type, data, options)], { partition, signal });
-      return published as Published;
-    }
-    const id = options.id ?? newId(this.#host.random);
-    const source = options.source ?? this.#host.source;
-    const span = telemetry.publish(this.name, { id, source, type, subject: options.subject });
     try {
-      const event = this.#event(type, data, { ...options, id }, span);
-      const [published] = await publisher.publish(this.name, [event], { partition, signal });
-      span.end();
+      const [published] = await this.#host.publisher.publish(this.name, [event], { partition, signal });
+      span?.end();
       return published as Published;
     } catch (error) {
-      span.end(error);
+      span?.end(error);
       throw error;
     }
   }
@@ -233,12 +225,11 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
       extends: true,
     });
     const dismiss = host.adopt(consumer, options.drainOnSigterm !== false);
-    const stop = (): void => void consumer.drain(host.drainTimeoutMs);
-    signal?.addEventListener('abort', stop, { once: true });
+    const forget = onAbort(signal, () => void consumer.drain(host.drainTimeoutMs));
     try {
-      if (signal?.aborted !== true) await consumer.run();
+      await consumer.run();
     } finally {
-      signal?.removeEventListener('abort', stop);
+      forget();
       dismiss();
     }
   }
@@ -285,14 +276,13 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
       wake();
     };
     const dismiss = host.adopt(consumer, false);
-    const stop = (): void => end({});
-    signal?.addEventListener('abort', stop, { once: true });
-    if (signal?.aborted === true) stop();
-    else
+    const forget = onAbort(signal, () => end({}));
+    if (over === undefined) {
       consumer.run().then(
         () => end({}),
         (error: unknown) => end({ error: asHadronError(error) }),
       );
+    }
     try {
       while (over === undefined) {
         const held = ready.shift();
@@ -320,7 +310,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
       }
       if (over.error !== undefined) throw over.error;
     } finally {
-      signal?.removeEventListener('abort', stop);
+      forget();
       dismiss();
       await consumer.stop(host.drainTimeoutMs);
     }
@@ -404,37 +394,44 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
     const { type, data, ...options } = event as PublishOptions & { type: string; data?: unknown };
     const valid = this.#checked(type, data);
     if (valid !== undefined) await valid;
-    const { telemetry } = this.#host;
-    if (telemetry === undefined) return this.#event(type, data, options);
-    const id = options.id ?? newId(this.#host.random);
-    const source = options.source ?? this.#host.source;
-    const span = telemetry.publish(this.name, { id, source, type, subject: options.subject });
-    span.end(); // made here, sent with others
-    return this.#event(type, data, { ...options, id }, span);
+    const made = this.#make(type, data, options);
+    made.span?.end(); // made here, sent with others
+    return made.event;
   }
 
   /** Identity and time are fixed here, before the first try. @throws HadronError EVENT_INVALID */
-  #event(type: string, data: unknown, options: PublishOptions, span?: PublishSpan): CloudEvent {
-    const { clock, random } = this.#host;
+  #make(type: string, data: unknown, options: PublishOptions): { event: CloudEvent; span: PublishSpan | undefined } {
+    const { clock, random, telemetry, source: ownSource } = this.#host;
+    const {
+      id = newId(random),
+      source = ownSource,
+      time,
+      subject,
+      partitionkey,
+      datacontenttype,
+      dataschema,
+    } = options;
+    const { delay, deliverAt, expiresAt, attributes } = options;
     const nowMs = clock.wallMs();
-    const { delay, deliverAt } = options;
     if (delay !== undefined && deliverAt !== undefined)
       throw new HadronError('EVENT_INVALID', 'delay and deliverAt say the same; give one of them', { field: 'delay' });
-    return cloudEvent({
+    const span = telemetry?.publish(this.name, { id, source, type, subject });
+    const event = cloudEvent({
       ...span?.attributes,
-      ...options.attributes,
-      id: options.id ?? newId(random),
-      source: options.source ?? this.#host.source,
+      ...attributes,
+      id,
+      source,
       type,
-      time: options.time ?? new Date(nowMs),
-      subject: options.subject,
-      partitionkey: options.partitionkey,
-      datacontenttype: options.datacontenttype,
-      dataschema: options.dataschema,
+      time: time ?? new Date(nowMs),
+      subject,
+      partitionkey,
+      datacontenttype,
+      dataschema,
       deliverat: delay === undefined ? deliverAt : new Date(nowMs + milliseconds(delay, 'delay')),
-      expirytime: options.expiresAt,
+      expirytime: expiresAt,
       data,
     });
+    return { event, span };
   }
 }
 

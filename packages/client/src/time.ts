@@ -54,17 +54,24 @@ export function newId(random: Random): string {
   );
 }
 
+/** Calls `fn` when `signal` aborts, at once if it has. @returns forgets it */
+export function onAbort(signal: AbortSignal | undefined, fn: () => void): () => void {
+  if (signal?.aborted === true) fn();
+  else signal?.addEventListener('abort', fn, { once: true });
+  return () => signal?.removeEventListener('abort', fn);
+}
+
 /** Resolves after `delayMs`, or at once when `signal` aborts. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (signal?.aborted === true) return resolve();
-    const end = (): void => {
-      timer.cancel();
-      signal?.removeEventListener('abort', end);
+    const timer = clock.setTimer(delayMs, () => {
+      forget();
       resolve();
-    };
-    const timer = clock.setTimer(delayMs, end);
-    signal?.addEventListener('abort', end, { once: true });
+    });
+    const forget = onAbort(signal, () => {
+      timer.cancel();
+      resolve();
+    });
   });
 }
 

@@ -33,7 +33,7 @@ import { closed } from '../errors.ts';
 import { httpTransport } from '../http/index.ts';
 import { Inbox } from '../inbox.ts';
 import { withCursors } from '../tail-cursor.ts';
-import { clientClock } from '../time.ts';
+import { clientClock, onAbort } from '../time.ts';
 import { type Call, Connection } from './connection.ts';
 import { Publishing } from './publishing.ts';
 
@@ -122,8 +122,7 @@ class BinaryTransport implements Transport {
       call.cancel();
       inbox.end(undefined);
     };
-    signal?.addEventListener('abort', stop, { once: true });
-    if (signal?.aborted === true) stop();
+    const forget = onAbort(signal, stop);
     call.send(encodeTailRequest, { stream, from, partition });
     call.finish();
     try {
@@ -132,7 +131,7 @@ class BinaryTransport implements Transport {
         if (--waiting === TAIL_BATCHES_MAX) call.resume();
       }
     } finally {
-      signal?.removeEventListener('abort', stop);
+      forget();
       call.cancel();
     }
   }

@@ -16,17 +16,13 @@ import type {
 } from '@hadron/contracts';
 import { closed } from '../errors.ts';
 import { eventOfJson, jsonOfEvent, parseJson } from './json-event.ts';
-import { ask, type FetchLike, streamUrl } from './request.ts';
+import { ask, streamUrl } from './request.ts';
 import { serverSentEvents } from './server-sent-events.ts';
-import { openWebSocketSession, type WebSocketFactory } from './web-socket-session.ts';
+import { openWebSocketSession } from './web-socket-session.ts';
 
 export interface HttpTransportOptions {
   /** Of the API port: `http://127.0.0.1:7000`. */
   readonly url: string;
-  /** Default: the global one. */
-  readonly fetch?: FetchLike | undefined;
-  /** Default: the global WebSocket. */
-  readonly webSocket?: WebSocketFactory | undefined;
 }
 
 /**
@@ -47,14 +43,10 @@ export function httpTransport(options: HttpTransportOptions): Transport {
 
 class HttpTransport implements Transport {
   readonly #url: string;
-  readonly #fetch: FetchLike;
-  readonly #webSocket: WebSocketFactory;
   readonly #open = new AbortController();
 
-  constructor({ url, fetch = globalThis.fetch.bind(globalThis), webSocket }: HttpTransportOptions) {
+  constructor({ url }: HttpTransportOptions) {
     this.#url = new URL(url).href.replace(/\/$/, '');
-    this.#fetch = fetch;
-    this.#webSocket = webSocket ?? ((address) => new WebSocket(address));
   }
 
   async info(stream: string): Promise<StreamInfo> {
@@ -78,7 +70,7 @@ class HttpTransport implements Transport {
 
   async open(call: OpenSession, listener: SessionListener): Promise<TransportSession> {
     this.#check();
-    return openWebSocketSession(this.#webSocket, this.#url, call, listener, this.#open.signal);
+    return openWebSocketSession(this.#url, call, listener, this.#open.signal);
   }
 
   async *tail({ stream, from, partition, signal, onCursor }: TailCall): AsyncIterable<TailedEvent> {
@@ -121,9 +113,9 @@ class HttpTransport implements Transport {
     this.#open.abort();
   }
 
-  async #ask(url: string, init: Parameters<FetchLike>[1]): ReturnType<FetchLike> {
+  #ask(url: string, init: RequestInit): Promise<Response> {
     this.#check();
-    return ask(this.#fetch, url, { signal: this.#open.signal, ...init });
+    return ask(url, { signal: this.#open.signal, ...init });
   }
 
   #check(): void {

@@ -2,36 +2,26 @@
 import { HadronError } from '@hadron/base/errors';
 import { failure } from '../errors.ts';
 
-/** The part of `fetch` that is used. */
-export type FetchLike = (
-  url: string,
-  init: {
-    readonly method?: string;
-    readonly headers?: Record<string, string>;
-    readonly body?: string;
-    readonly signal?: AbortSignal;
-  },
-) => Promise<Response>;
-
 export const streamUrl = (base: string, stream: string): string => `${base}/v1/streams/${encodeURIComponent(stream)}`;
 
-/** Nothing was sent: the effect is none. */
-const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
-
+/**
+ * The failure of a connection. Where it was refused nothing was sent, so the effect is none; Node says so in the code of the
+ * cause, browsers say nothing.
+ */
 export function connectionFailed(url: string, cause: unknown): HadronError {
-  const code = (cause as { cause?: { code?: unknown }; code?: unknown } | undefined)?.cause?.code;
-  const own = (cause as { code?: unknown } | undefined)?.code;
-  const known = typeof code === 'string' ? code : typeof own === 'string' ? own : '';
-  const { host } = new URL(url);
+  const { code } = ((cause as Error | undefined)?.cause ?? cause ?? {}) as { code?: unknown };
+  const told = typeof code === 'string' ? ` (${code})` : '';
   return new HadronError(
     'CONNECTION_FAILED',
-    `no connection to ${host}${known === '' ? '' : ` (${known})`}; start a server with \`hadron start\`, or say where it is: connect({ url })`,
-    { cause, effect: NEVER_SENT.has(known) ? 'none' : 'unknown' },
+    `no connection to ${url}${told}; start a server with \`hadron start\`, or say where it is: connect({ url })`,
+    { cause, effect: NEVER_SENT.test(told) ? 'none' : 'unknown' },
   );
 }
 
+const NEVER_SENT = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH/;
+
 /** @throws HadronError what the server says, or CONNECTION_FAILED */
-export async function ask(fetch: FetchLike, url: string, init: Parameters<FetchLike>[1]): Promise<Response> {
+export async function ask(url: string, init: RequestInit): Promise<Response> {
   let answer: Response;
   try {
     answer = await fetch(url, init);
@@ -45,7 +35,7 @@ export async function ask(fetch: FetchLike, url: string, init: Parameters<FetchL
     const transient = answer.status >= 500 || answer.status === 429;
     throw new HadronError(
       transient ? 'CONNECTION_FAILED' : 'REQUEST_INVALID',
-      `${new URL(url).host} answered ${answer.status} and is perhaps no Hadron server; look at connect({ url })`,
+      `${url} answered ${answer.status}; is that a Hadron server?`,
     );
   }
   throw failure(

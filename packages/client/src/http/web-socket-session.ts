@@ -9,11 +9,9 @@ import type {
   TransportSession,
 } from '@hadron/contracts';
 import { closed, failure } from '../errors.ts';
+import { onAbort } from '../time.ts';
 import { eventOfJson, parseJson } from './json-event.ts';
 import { connectionFailed, streamUrl } from './request.ts';
-
-/** Makes a connection; the standard WebSocket, or one that behaves like it. */
-export type WebSocketFactory = (url: string) => WebSocket;
 
 type Frame =
   | { readonly type: 'opened'; readonly settings: GroupSettings }
@@ -36,7 +34,6 @@ const NORMAL = 1000;
 
 /** Resolves when the server has opened the session. @throws HadronError what it says, or CONNECTION_FAILED */
 export function openWebSocketSession(
-  create: WebSocketFactory,
   url: string,
   call: OpenSession,
   listener: SessionListener,
@@ -44,9 +41,9 @@ export function openWebSocketSession(
 ): Promise<TransportSession> {
   return new Promise((resolve, reject) => {
     const address = `${streamUrl(url, call.stream)}/groups/${encodeURIComponent(call.group)}/session`;
-    const socket = create(address.replace(/^http/, 'ws'));
+    const socket = new WebSocket(address.replace(/^http/, 'ws'));
     const session = new WebSocketSession(socket, listener, { resolve, reject }, url);
-    signal.addEventListener('abort', () => void session.close(), { once: true });
+    onAbort(signal, () => void session.close());
     socket.onopen = () => session.send({ type: 'open', settings: call.settings, credit: call.credit });
   });
 }

@@ -22,6 +22,7 @@ import { readRecord, recordToEvent } from '@hadron/contracts/events';
 import { closed } from '../errors.ts';
 import { Inbox } from '../inbox.ts';
 import { withCursors } from '../tail-cursor.ts';
+import { onAbort } from '../time.ts';
 import { control } from './control.ts';
 
 /** What a broker offers. Asked for with each call: a broker that recovered from a disk failure has new ones. */
@@ -139,8 +140,7 @@ class InProcessTransport implements Transport {
     );
     const stop = (): void => inbox.end(undefined);
     const stopClosed = (): void => inbox.end(closed('client'));
-    signal?.addEventListener('abort', stop, { once: true });
-    if (signal?.aborted === true) stop();
+    const forget = onAbort(signal, stop);
     this.#open.add(stopClosed);
     try {
       for await (const batch of inbox) {
@@ -150,7 +150,7 @@ class InProcessTransport implements Transport {
       }
     } finally {
       this.#open.delete(stopClosed);
-      signal?.removeEventListener('abort', stop);
+      forget();
       tail.close();
     }
   }
