@@ -83,6 +83,7 @@ describe('a server', () => {
     readonly event: string;
     readonly pid: number;
     readonly kafkaAddresses: readonly { host: string; port: number }[];
+    readonly httpAddress: { readonly host: string; readonly port: number };
   }
 
   async function ready(run: Run): Promise<Ready> {
@@ -124,6 +125,24 @@ describe('a server', () => {
     const server = start(path.join(file, 'data'), '--kafka-port', '0');
     expect(await server.exit).toBe(1);
     expect(JSON.parse(server.err())).toMatchObject({ error: { code: 'DATA_FOLDER_UNUSABLE' } });
+  });
+
+  test('resources: applied, read as YAML, applied again, deleted', async () => {
+    const server = start(folder(), '--kafka-port', '0');
+    const { httpAddress } = await ready(server);
+    const url = `http://${httpAddress.host}:${httpAddress.port}`;
+    const verb = async (args: string[], input = ''): Promise<string> => {
+      const run = hadron([...args, '--url', url], input);
+      expect(await run.exit, run.err()).toBe(0);
+      return run.out();
+    };
+    const document = 'apiVersion: hadron.rs/v1\nkind: Stream\nmetadata: {name: orders}\nspec: {partitions: 2}\n';
+    expect(await verb(['apply', '-f', '-'], document)).toBe('stream/orders created\n');
+    const yaml = await verb(['get', 'stream', 'orders', '-o', 'yaml']);
+    expect(yaml).toContain('partitions: 2');
+    expect(await verb(['apply', '-f', '-'], yaml)).toBe('stream/orders unchanged\n');
+    expect(await verb(['describe', 'stream', 'orders'])).toContain('Serving');
+    expect(await verb(['delete', 'stream', 'orders', '--yes'])).toBe('stream/orders deleted\n');
   });
 
   test('E25: topics, produce and consume, as people type them', async () => {

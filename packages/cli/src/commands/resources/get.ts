@@ -4,7 +4,7 @@ import { CommandFailure } from '../../failure.ts';
 import { colours, type Io, printTable } from '../../io.ts';
 import { onStopSignals } from '../../signals.ts';
 import { Api, resourcesPath } from './api.ts';
-import { asYaml, columnsOf, type Format, type KindInfo, nameOf, printResources } from './output.ts';
+import { columnsOf, type Format, type KindInfo, nameOf, printResources } from './output.ts';
 
 export interface GetOptions {
   readonly url: string;
@@ -139,7 +139,8 @@ const pause = (signal: AbortSignal): Promise<void> =>
 /** One change after another: lines as they come, so columns are as wide as their headings and what came before. */
 function linePrinter(io: Io, kind: KindInfo, output: Format): (line: WatchLine) => Promise<void> | void {
   if (output === 'json') return ({ type, object }) => void io.stdout.write(`${JSON.stringify({ type, object })}\n`);
-  if (output === 'yaml') return async ({ object }) => void io.stdout.write(`---\n${await asYaml([object])}`);
+  if (output === 'yaml')
+    return async ({ object }) => void io.stdout.write(`---\n${(await import('./yaml.ts')).asYaml([object])}`);
   if (output === 'name') return ({ type, object }) => void io.stdout.write(`${type.toLowerCase()} ${nameOf(object)}\n`);
   const columns = columnsOf(kind, output);
   const widths = columns.map((c) => Math.max(c.name.length, c.name === 'name' ? 20 : 0));
@@ -188,15 +189,16 @@ export async function describe(
   const { bold, dim } = colours(io, 'stdout');
   const { metadata, spec, status } = resource;
   const { conditions, ...rest } = status;
-  const block = async (title: string, value: object): Promise<void> => {
+  const { asYaml } = await import('./yaml.ts');
+  const block = (title: string, value: object): void => {
     if (Object.keys(value).length === 0) return;
-    const yaml = await asYaml([value]);
+    const yaml = asYaml([value]);
     io.stdout.write(`\n${dim(title)}\n${yaml.replaceAll(/^(?=.)/gm, '  ')}`);
   };
   io.stdout.write(`${bold(nameOf(resource))}\n`);
-  await block('METADATA', metadata);
-  await block('SPEC', spec);
-  await block('STATUS', rest);
+  block('METADATA', metadata);
+  block('SPEC', spec);
+  block('STATUS', rest);
   if (conditions.length === 0) return;
   io.stdout.write('\n');
   await printTable(

@@ -26,7 +26,7 @@ export async function printResources(
       printJson(io, single ? items[0] : { apiVersion: 'v1', kind: 'List', items });
       return;
     case 'yaml':
-      io.stdout.write(await asYaml(items));
+      io.stdout.write((await import('./yaml.ts')).asYaml(items));
       return;
     case 'name':
       for (const item of items) io.stdout.write(`${nameOf(item)}\n`);
@@ -45,12 +45,6 @@ export async function printResources(
       );
     }
   }
-}
-
-/** Documents that can be applied again. */
-export async function asYaml(items: readonly unknown[]): Promise<string> {
-  const { stringify } = await import('yaml');
-  return items.map((item) => stringify(item, { lineWidth: 0, aliasDuplicateObjects: false })).join('---\n');
 }
 
 interface PrintedColumn {
