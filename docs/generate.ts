@@ -17,6 +17,7 @@ import { RECOVERY_CASES } from '@hadron/log';
 import { SERVER_SETTINGS } from '@hadron/server';
 import { DIFFERENCES, inOutTable } from '../packages/contracts/src/events/testing/in-out-table.ts';
 import type { ApiDoor } from '../packages/server/src/api/index.ts';
+import { HTTP_STATUS } from '../packages/server/src/api/problem.ts';
 import type { KafkaDoor } from '../packages/server/src/kafka/door.ts';
 import { KAFKA_CODE } from '../packages/server/src/kafka/error-codes.ts';
 import { serverMetrics } from '../packages/server/src/metrics.ts';
@@ -247,9 +248,10 @@ function errors(): string {
     const kafka = KAFKA_CODE[name as ErrorCode];
     const rows = sections.get(section) ?? [];
     sections.set(section, rows);
-    rows.push([code(name), info.kind, info.retry, info.effect, `${kafkaErrorName(kafka)} (${kafka})`, remark]);
+    const http = String(HTTP_STATUS[name as ErrorCode]);
+    rows.push([code(name), info.kind, info.retry, info.effect, http, `${kafkaErrorName(kafka)} (${kafka})`, remark]);
   }
-  const head = ['code', 'kind', 'retry', 'effect', 'on the Kafka wire', ''];
+  const head = ['code', 'kind', 'retry', 'effect', 'HTTP', 'on the Kafka wire', ''];
   const tables = [...sections].map(
     ([section, rows]) => `## ${section.charAt(0).toUpperCase()}${section.slice(1)}\n\n${table(head, rows)}`,
   );
@@ -262,6 +264,8 @@ the code and says what to do. Codes are stable; messages are not.
 
 - **retry**: \`no\` – it would fail again; \`after-backoff\` – after a pause; \`after-refresh\` – after looking up fresh state.
 - **effect**: \`none\` – nothing happened; \`unknown\` – it may have happened.
+- **HTTP**: the status of the API (\`packages/server/src/api/problem.ts\`). REQUEST_INVALID also stands for what only HTTP knows, with its own
+  status: 404, 405, 406, 408, 413, 415, 426, 431.
 - **on the Kafka wire**: what a Kafka client sees (\`packages/server/src/kafka/error-codes.ts\`). Answers of the group APIs and
   InitProducerId say COORDINATOR_NOT_AVAILABLE instead of KAFKA_STORAGE_ERROR, so that clients look for the coordinator again.
 

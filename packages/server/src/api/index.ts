@@ -11,7 +11,7 @@ import { sessionRoute } from './session.ts';
 import { socketPublishRoute } from './socket-publish.ts';
 import { Tails } from './tail.ts';
 
-export { ApiDoor, type RpcHook } from './door.ts';
+export { ApiDoor } from './door.ts';
 export type { Route } from './router.ts';
 export type { AskServices } from './services.ts';
 
