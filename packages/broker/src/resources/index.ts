@@ -1,8 +1,2 @@
-export {
-  type ApplyResult,
-  Resources,
-  type ResourcesOptions,
-  type WatchEvent,
-  type WatchListener,
-} from './resources.ts';
-export type { ActiveSubscription, ConditionReport, SubscriptionKind } from './subscriptions.ts';
+export { type ApplyResult, Resources, type WatchEvent, type WatchListener } from './resources.ts';
+export type { ActiveSubscription, ConditionReport } from './subscriptions.ts';

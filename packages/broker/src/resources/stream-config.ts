@@ -22,7 +22,7 @@ interface Field<F extends FieldName = FieldName> {
   fromConfig(config: ConfigTexts): StreamSpec[F];
 }
 
-export const DEFAULT_RETENTION_SECONDS = 604_800;
+const DEFAULT_RETENTION_SECONDS = 604_800;
 
 /** The fields, in the order in which they are shown. */
 const FIELDS: { readonly [F in FieldName]: Field<F> } = {
