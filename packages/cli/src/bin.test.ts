@@ -141,7 +141,7 @@ describe('a server', () => {
     const yaml = await verb(['get', 'stream', 'orders', '-o', 'yaml']);
     expect(yaml).toContain('partitions: 2');
     expect(await verb(['apply', '-f', '-'], yaml)).toBe('stream/orders unchanged\n');
-    expect(await verb(['describe', 'stream', 'orders'])).toContain('Serving');
+    expect(await verb(['describe', 'stream', 'orders'])).toContain('Created');
     expect(await verb(['delete', 'stream', 'orders', '--yes'])).toBe('stream/orders deleted\n');
   });
 

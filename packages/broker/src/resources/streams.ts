@@ -217,8 +217,8 @@ function conditionsOf({ generation, changedMs, createdMs, kept = {} }: TopicMeta
     {
       type: 'Ready',
       status: 'True',
-      reason: 'Serving',
-      message: 'All partitions take and give records.',
+      reason: 'Created',
+      message: 'The topic and all its partitions are there.',
       observedGeneration: generation,
       lastTransitionTime,
     },
