@@ -292,6 +292,8 @@ function answerOptions(request: HttpRequest, response: HttpResponse, allow: stri
     allow,
     ...(crossOrigin ? ['access-control-allow-methods', allow, 'access-control-max-age', '600'] : []),
     ...(crossOrigin && asked !== undefined ? ['access-control-allow-headers', asked] : []),
+    // A page of the internet that calls a server on this machine.
+    ...(crossOrigin ? ['access-control-allow-private-network', 'true'] : []),
   ]);
   response.end();
 }

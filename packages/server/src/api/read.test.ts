@@ -1,4 +1,5 @@
 /** Statement 13: reading without a group, against a real server. */
+import http2 from 'node:http2';
 import net from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { openServer, type TestServer } from './testing/server.ts';
@@ -234,6 +235,23 @@ describe('server-sent events', () => {
     expect(answers.split('HTTP/1.1 200 OK')).toHaveLength(4);
     expect(answers.split('"id":"2"')).toHaveLength(4);
     expect(answers.endsWith('0\r\n\r\n')).toBe(true);
+  });
+
+  test('over HTTP/2 as well, many on one connection', async () => {
+    const server = await openServer();
+    await fill(server, 0, 5);
+    const session = http2.connect(`http://127.0.0.1:${server.port}`);
+    const path = '/v1/streams/orders/events?from=beginning&limit=5';
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const stream = session.request({ ':path': path, accept: 'text/event-stream' });
+        let text = '';
+        for await (const chunk of stream.setEncoding('utf8')) text += String(chunk);
+        return text;
+      }),
+    );
+    for (const text of answers) expect([...text.matchAll(/"id":"(\d)"/g)].map((m) => m[1])).toEqual(numbers(0, 5));
+    session.close();
   });
 
   test('the server stops: listeners are told to come back', async () => {

@@ -1,8 +1,8 @@
 /**
  * A session of a group over a WebSocket, in JSON (docs/http-api.md). Text frames, one object each; the first is `open`.
  *
- * Always true: what waits in the socket for a slow client is bounded (it is told LIMIT_EXCEEDED and closed); a client that
- * does not answer pings is gone; closing with code 1000 gives back what is out uncounted, any other end counts (D14).
+ * Always true: what waits in the socket for a slow client is bounded: its credit is taken back until it has read. A client
+ * that does not answer pings is gone; closing with code 1000 gives back what is out uncounted, any other end counts (D14).
  */
 import { type Clock, HadronError, type Timer } from '@hadron/base';
 import type { DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
@@ -19,8 +19,10 @@ const CREDIT_MAX = 1_000_000;
 const PING_MS = 15_000;
 /** A client that opened a WebSocket says `open` within so long. */
 const OPEN_MS = 10_000;
-/** Beyond this it does not keep up. Credit bounds what is on its way long before. */
-const BUFFER_BYTES_MAX = 16 * 1024 * 1024;
+/** While more waits to be read, nothing new is handed out. */
+const HOLD_AT_BYTES = 1024 * 1024;
+/** What was under way when it was held, and answers: beyond this the client is closed. */
+const BUFFER_BYTES_MAX = 64 * 1024 * 1024;
 const TYPES = ['open', 'credit', 'answers', 'drain'] as const;
 
 const NORMAL = 1000;
@@ -56,6 +58,10 @@ class SocketSession implements SessionHandler {
   /** Came while the session was being opened. */
   private early: RawData[] = [];
   private earlyBytes = 0;
+  /** Credit that the engine has and has not used. */
+  private credit = 0;
+  /** Credit that was taken back until the client has read; undefined: none was. */
+  private held: number | undefined;
   /** It has said something since the last ping. */
   private isAlive = true;
   private timer: Timer;
@@ -84,7 +90,9 @@ class SocketSession implements SessionHandler {
   // ------------------------------------------------------------------------------------------------- from the engine
 
   deliver(deliveries: readonly OutgoingDelivery[]): void {
+    this.credit -= deliveries.length;
     this.send(`{"type":"deliveries","deliveries":${deliveriesOf(this.origin as Origin, deliveries)}}`);
+    if (this.held === undefined && this.socket.bufferedAmount > HOLD_AT_BYTES) this.hold();
   }
 
   withdrawn(tokens: readonly string[]): void {
@@ -133,7 +141,7 @@ class SocketSession implements SessionHandler {
     if (session === undefined) throw new RequestRefused(400, 'the first message must be "open"', { field: 'type' });
     switch (type) {
       case 'credit':
-        return session.credit(integer(fields['count'], 'count', -CREDIT_MAX, CREDIT_MAX));
+        return this.give(integer(fields['count'], 'count', -CREDIT_MAX, CREDIT_MAX));
       case 'drain':
         session.drain();
         return this.send('{"type":"drained"}');
@@ -181,7 +189,7 @@ class SocketSession implements SessionHandler {
         settings: session.settings,
       }),
     );
-    if (credit > 0) session.credit(credit);
+    this.give(credit);
     for (const data of this.early.splice(0)) this.received(data, false);
   }
 
@@ -189,9 +197,32 @@ class SocketSession implements SessionHandler {
 
   private send(text: string): void {
     if (this.state === 'over') return;
-    this.socket.send(text);
+    this.socket.send(text, this.sent);
     if (this.socket.bufferedAmount > BUFFER_BYTES_MAX) this.fail(slow());
   }
+
+  /** Credit for the engine, or for later while the client is held. */
+  private give(count: number): void {
+    if (this.held !== undefined) this.held = Math.max(0, this.held + count);
+    else {
+      const change = Math.max(count, -this.credit);
+      this.credit += change;
+      if (change !== 0) this.session?.credit(change);
+    }
+  }
+
+  private hold(): void {
+    const unused = this.credit;
+    this.give(-unused);
+    this.held = unused;
+  }
+
+  private readonly sent = (): void => {
+    if (this.held === undefined || this.socket.bufferedAmount > HOLD_AT_BYTES / 2) return;
+    const { held } = this;
+    this.held = undefined;
+    this.give(held);
+  };
 
   private ping(): void {
     if (!this.isAlive) return this.socket.terminate();

@@ -212,8 +212,8 @@ class TailStream implements TailListener {
     if (this.left === 0) this.finish();
   }
 
-  ended(error: HadronError | undefined): void {
-    if (error !== undefined) this.tails.lagged.value++;
+  /** The stream is gone, or the broker begins anew: whoever comes back learns which. */
+  ended(_error: HadronError | undefined): void {
     this.finish();
   }
 
