@@ -58,9 +58,29 @@ export interface Events<S extends Schemas = Schemas> {
   readonly schemas: S;
 }
 
-/** Data as it is published, by event type. */
+/**
+ * Data as it is published, by event type.
+ *
+ * @example
+ * ```ts
+ * import { defineEvents, type InputOf } from '@hadron/client';
+ * import { z } from 'zod';
+ * const events = defineEvents({ 'order.paid': z.object({ currency: z.string().default('EUR') }) });
+ * const paid: InputOf<typeof events.schemas>['order.paid'] = {};
+ * ```
+ */
 export type InputOf<S extends Schemas> = { readonly [T in keyof S & string]: Types<S[T]>['input'] };
-/** Data as a handler gets it, by event type. */
+/**
+ * Data as a handler gets it, by event type.
+ *
+ * @example
+ * ```ts
+ * import { defineEvents, type OutputOf } from '@hadron/client';
+ * import { z } from 'zod';
+ * const events = defineEvents({ 'order.paid': z.object({ currency: z.string().default('EUR') }) });
+ * const currencyOf = (paid: OutputOf<typeof events.schemas>['order.paid']): string => paid.currency;
+ * ```
+ */
 export type OutputOf<S extends Schemas> = { readonly [T in keyof S & string]: Types<S[T]>['output'] };
 
 /**

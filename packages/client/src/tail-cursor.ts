@@ -35,7 +35,7 @@ export function withCursors(
 }
 
 /** A cursor from which exactly `pending` come, and then what comes behind them. */
-export function cursorBefore(
+function cursorBefore(
   pending: readonly { readonly partition: number; readonly offset: number }[],
   behind: string,
   partition: number | undefined,

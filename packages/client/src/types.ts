@@ -3,7 +3,18 @@ import type { HadronError } from '@hadron/base/errors';
 import type { CloudEvent, DeliveryPolicy, Filter, Ordering, Start } from '@hadron/contracts';
 import type { Duration } from './duration.ts';
 
-/** Data by event type: what a stream without schemas can be given to have types all the same. */
+/**
+ * Data by event type: what a stream without schemas can be given to have types all the same.
+ *
+ * @example
+ * ```ts
+ * import { connect, type EventMap } from '@hadron/client';
+ * interface Orders extends EventMap {
+ *   readonly 'order.placed': { readonly id: string };
+ * }
+ * await connect({ source: '/shop' }).stream<Orders>('orders').publish('order.placed', { id: '7' });
+ * ```
+ */
 export type EventMap = Readonly<Record<string, unknown>>;
 
 /**
@@ -60,13 +71,33 @@ export interface Published {
   readonly offset: number;
 }
 
-/** An event of `publishMany`. */
+/**
+ * An event of `publishMany`.
+ *
+ * @example
+ * ```ts
+ * import { connect, type EventToPublish } from '@hadron/client';
+ * type Orders = { 'order.placed': { id: string } };
+ * const events: EventToPublish<Orders>[] = [{ type: 'order.placed', data: { id: '7' }, subject: '7' }];
+ * await connect({ source: '/shop' }).stream<Orders>('orders').publishMany(events);
+ * ```
+ */
 export type EventToPublish<In extends EventMap = EventMap> = {
   readonly [T in keyof In & string]: Omit<PublishOptions, 'partition' | 'signal'> & {
     readonly type: T;
   } & (undefined extends In[T] ? { readonly data?: In[T] } : { readonly data: In[T] });
 }[keyof In & string];
 
+/**
+ * How many events are published.
+ *
+ * @example
+ * ```ts
+ * import { connect, type PublishManyOptions } from '@hadron/client';
+ * const together: PublishManyOptions = { atomic: true, signal: AbortSignal.timeout(5_000) };
+ * await connect({ source: '/shop' }).stream('orders').publishMany([{ type: 'a' }, { type: 'b' }], together);
+ * ```
+ */
 export interface PublishManyOptions {
   /** All or none, and visible together; not for more than fits one call (1 MiB). Default false. */
   readonly atomic?: boolean | undefined;
@@ -136,24 +167,79 @@ export interface ManualMessage<T extends string = string, D = unknown> extends M
   extend(): Promise<void>;
 }
 
-/** The messages of a stream: one type per event type, told apart by `type`. */
+/**
+ * The messages of a stream: one type per event type, told apart by `type`.
+ *
+ * @example
+ * ```ts
+ * import { connect, type MessageOf } from '@hadron/client';
+ * type Orders = { 'order.placed': { id: string }; 'order.paid': { id: string; cents: number } };
+ * const handle = (m: MessageOf<Orders>): void => {
+ *   if (m.type === 'order.paid') console.log(m.data.cents);
+ * };
+ * await connect({ source: '/log' }).stream<Orders>('orders').run({ group: 'log' }, handle);
+ * ```
+ */
 export type MessageOf<Out extends EventMap> = { readonly [T in keyof Out & string]: Message<T, Out[T]> }[keyof Out &
   string];
+/**
+ * As {@link MessageOf}, answered by hand.
+ *
+ * @example
+ * ```ts
+ * import { connect, type ManualMessageOf } from '@hadron/client';
+ * type Orders = { 'order.placed': { id: string } };
+ * const finish = (m: ManualMessageOf<Orders>): Promise<void> => m.ack();
+ * for await (const m of connect({ source: '/x' }).stream<Orders>('orders').consume({ group: 'x' })) await finish(m);
+ * ```
+ */
 export type ManualMessageOf<Out extends EventMap> = {
   readonly [T in keyof Out & string]: ManualMessage<T, Out[T]>;
 }[keyof Out & string];
 
 /**
  * Handles one event. Returning is an ack, throwing a nack with the error's message; see {@link Terminal} and {@link Retry}.
+ *
+ * @example
+ * ```ts
+ * import { connect, type Handler, Terminal } from '@hadron/client';
+ * const mail: Handler<'order.placed', { to?: string }> = (m) => {
+ *   if (m.data.to === undefined) throw new Terminal('no address');
+ * };
+ * await connect({ source: '/mail' }).stream<{ 'order.placed': { to?: string } }>('orders').run({ group: 'mail' }, { 'order.placed': mail });
+ * ```
  */
 export type Handler<T extends string = string, D = unknown> = (message: Message<T, D>) => unknown;
 
-/** A handler for each type. `'*'` gets the types that nobody named. */
+/**
+ * A handler for each type. `'*'` gets the types that nobody named.
+ *
+ * @example
+ * ```ts
+ * import { connect, type Handlers, ignore } from '@hadron/client';
+ * type Orders = { 'order.placed': { id: string }; 'order.paid': { id: string } };
+ * const handlers: Handlers<Orders> = {
+ *   'order.placed': (m) => console.log(m.data.id),
+ *   'order.paid': ignore,
+ *   '*': (m) => console.log('new here:', m.type),
+ * };
+ * await connect({ source: '/log' }).stream<Orders>('orders').run({ group: 'log' }, handlers);
+ * ```
+ */
 export type Handlers<Out extends EventMap> = { readonly [T in keyof Out & string]: Handler<T, Out[T]> } & {
   readonly '*'?: Handler;
 };
 
-/** Settings of the group. They are fixed when it is created; other values for one that exists are refused. */
+/**
+ * Settings of the group. They are fixed when it is created; other values for one that exists are refused.
+ *
+ * @example
+ * ```ts
+ * import { connect, type GroupOptions } from '@hadron/client';
+ * const mail: GroupOptions = { group: 'mail', filter: { prefix: { type: 'order.' } }, start: 'latest' };
+ * await connect({ source: '/mail' }).stream('orders').run(mail, (m) => console.log(m.type));
+ * ```
+ */
 export interface GroupOptions {
   /** Its name. Consumers of one group share the events; every group gets all of them. */
   readonly group: string;
@@ -171,6 +257,16 @@ export interface GroupOptions {
   readonly window?: number | undefined;
 }
 
+/**
+ * What happens to a delivery that does not end well: a part of the group's settings.
+ *
+ * @example
+ * ```ts
+ * import { connect, type PolicyOptions } from '@hadron/client';
+ * const policy: PolicyOptions = { timeout: '1m', backoff: ['1s', '10s', '5m'], maxDeliveries: 5 };
+ * await connect({ source: '/mail' }).stream('orders').run({ group: 'mail', policy }, (m) => console.log(m.type));
+ * ```
+ */
 export interface PolicyOptions {
   /** A delivery without an answer for so long has failed. Default 30 s. */
   readonly timeout?: Duration | undefined;
@@ -182,7 +278,16 @@ export interface PolicyOptions {
   readonly deadLetterStream?: DeliveryPolicy['deadLetterStream'];
 }
 
-/** What both ways of consuming share. */
+/**
+ * What both ways of consuming share.
+ *
+ * @example
+ * ```ts
+ * import { connect, type ConsumeOptions } from '@hadron/client';
+ * const options: ConsumeOptions = { group: 'mail', signal: AbortSignal.timeout(60_000), onError: (e) => console.error(e.message) };
+ * for await (const m of connect({ source: '/mail' }).stream('orders').consume(options)) await m.ack();
+ * ```
+ */
 export interface ConsumeOptions extends GroupOptions {
   /** Events that may be in hand at once. Default 1 for `run`, 100 for `consume`. */
   readonly concurrency?: number | undefined;
@@ -197,6 +302,16 @@ export interface ConsumeOptions extends GroupOptions {
   readonly onError?: ((error: HadronError, message?: Message) => void) | undefined;
 }
 
+/**
+ * How events are handled by `run`.
+ *
+ * @example
+ * ```ts
+ * import { connect, type RunOptions } from '@hadron/client';
+ * const options: RunOptions = { group: 'video', concurrency: 4, maxProcessing: '2h', drainOnSigterm: false };
+ * await connect({ source: '/video' }).stream('uploads').run(options, (m) => console.log(m.subject));
+ * ```
+ */
 export interface RunOptions extends ConsumeOptions {
   /** A handler may take this long in all; the delivery is extended for it meanwhile. Default 10 minutes. */
   readonly maxProcessing?: Duration | undefined;
@@ -204,6 +319,16 @@ export interface RunOptions extends ConsumeOptions {
   readonly drainOnSigterm?: boolean | undefined;
 }
 
+/**
+ * Where a tail begins and ends.
+ *
+ * @example
+ * ```ts
+ * import { connect, type TailOptions } from '@hadron/client';
+ * const sinceNoon: TailOptions = { from: new Date('2026-01-02T12:00:00Z'), partition: 0 };
+ * for await (const m of connect({ source: '/x' }).stream('orders').tail(sinceNoon)) console.log(m.type);
+ * ```
+ */
 export interface TailOptions {
   /** Where to begin. Default `latest`. */
   readonly from?: 'beginning' | 'latest' | Date | { readonly cursor: string } | undefined;
@@ -212,7 +337,20 @@ export interface TailOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An event read without a group: nothing is answered, nothing remembered. */
+/**
+ * An event read without a group: nothing is answered, nothing remembered.
+ *
+ * @example
+ * ```ts
+ * import { connect, type TailedMessage } from '@hadron/client';
+ * let last: TailedMessage | undefined;
+ * for await (const m of connect({ source: '/x' }).stream('orders').tail()) {
+ *   last = m;
+ *   break;
+ * }
+ * const goOn = last === undefined ? {} : { from: { cursor: last.cursor } };
+ * ```
+ */
 export interface TailedMessage<T extends string = string, D = unknown>
   extends Omit<Message<T, D>, 'attempt' | 'redrive' | 'signal'> {
   /** Goes on behind this event: `tail({ from: { cursor } })`. */

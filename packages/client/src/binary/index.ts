@@ -37,6 +37,16 @@ import { clientClock, onAbort } from '../time.ts';
 import { type Call, Connection } from './connection.ts';
 import { Publishing } from './publishing.ts';
 
+/**
+ * Where the server is, and the time.
+ *
+ * @example
+ * ```ts
+ * import { type BinaryTransportOptions, binaryTransport } from '@hadron/client/binary';
+ * const options: BinaryTransportOptions = { url: 'http://hadron.internal:7000' };
+ * const transport = binaryTransport(options);
+ * ```
+ */
 export interface BinaryTransportOptions {
   /** Of the API port: `http://127.0.0.1:7000`. */
   readonly url: string;

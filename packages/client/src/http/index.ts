@@ -20,6 +20,16 @@ import { ask, streamUrl } from './request.ts';
 import { serverSentEvents } from './server-sent-events.ts';
 import { openWebSocketSession } from './web-socket-session.ts';
 
+/**
+ * Where the server is.
+ *
+ * @example
+ * ```ts
+ * import { httpTransport, type HttpTransportOptions } from '@hadron/client/http';
+ * const options: HttpTransportOptions = { url: 'https://events.example' };
+ * const transport = httpTransport(options);
+ * ```
+ */
 export interface HttpTransportOptions {
   /** Of the API port: `http://127.0.0.1:7000`. */
   readonly url: string;

@@ -25,7 +25,24 @@ import { withCursors } from '../tail-cursor.ts';
 import { onAbort } from '../time.ts';
 import { control } from './control.ts';
 
-/** What a broker offers. Asked for with each call: a broker that recovered from a disk failure has new ones. */
+/**
+ * What a broker offers. Asked for with each call: a broker that recovered from a disk failure has new ones.
+ *
+ * @example
+ * ```ts
+ * import type { Broker } from '@hadron/broker';
+ * import { type BrokerServices, inProcessTransport } from '@hadron/client/in-process';
+ * const servicesOf = (broker: Broker): BrokerServices => ({
+ *   get events() {
+ *     return broker.core.events;
+ *   },
+ *   get deliveries() {
+ *     return broker.core.deliveries;
+ *   },
+ * });
+ * const transportTo = (broker: Broker) => inProcessTransport(servicesOf(broker));
+ * ```
+ */
 export interface BrokerServices {
   readonly events: EventStreams;
   readonly deliveries: DeliveryService;

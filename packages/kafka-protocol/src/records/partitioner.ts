@@ -20,7 +20,7 @@ export function partitionOfKey(key: string, partitions: number): number {
 const positive = (n: number): number => n & 0x7fff_ffff;
 
 /** MurmurHash2 of `b[0, length)`, 32 bits, signed, with Kafka's seed. */
-export function murmur2(b: Uint8Array, length: number): number {
+function murmur2(b: Uint8Array, length: number): number {
   let h = SEED ^ length;
   let i = 0;
   for (const stop = length - 3; i < stop; i += 4) {
