@@ -91,7 +91,13 @@ class SocketSession implements SessionHandler {
 
   deliver(deliveries: readonly OutgoingDelivery[]): void {
     this.credit -= deliveries.length;
-    this.send(`{"type":"deliveries","deliveries":${deliveriesOf(this.origin as Origin, deliveries)}}`);
+    let text: string;
+    try {
+      text = `{"type":"deliveries","deliveries":${deliveriesOf(this.origin as Origin, deliveries)}}`;
+    } catch (error) {
+      return this.fail(error); // the engine has others to serve
+    }
+    this.send(text);
     if (this.held === undefined && this.socket.bufferedAmount > HOLD_AT_BYTES) this.hold();
   }
 
