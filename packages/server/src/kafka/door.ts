@@ -5,7 +5,15 @@
  */
 import net from 'node:net';
 import { type Clock, Counter, HadronError, Histogram, LATENCY_BOUNDS_SECONDS, type Logger } from '@hadron/base';
-import type { Broker, BrokerCore, BrokerValues } from '@hadron/broker';
+import {
+  type Action,
+  allowAll,
+  ANONYMOUS,
+  type Authorize,
+  type Broker,
+  type BrokerCore,
+  type BrokerValues,
+} from '@hadron/broker';
 import { ApiKey, apiByKey, isServed, ProtocolError, type Reader, Writer } from '@hadron/kafka-protocol';
 import { formatHostPort, type HostPort } from '../settings/server-settings.ts';
 import { apiVersions, apiVersionsUnsupported } from './api/18-api-versions.ts';
@@ -120,6 +128,7 @@ export class KafkaDoor {
   answerBytes = 0;
   /** Undefined where connections read through 'data' events. */
   shared: SharedBuffer | undefined;
+  private readonly authorize: Authorize;
   private readonly servers: net.Server[] = [];
   private readonly sweepMs: number;
   private sweepTimer: { cancel(): void } | undefined;
@@ -135,6 +144,7 @@ export class KafkaDoor {
     this.limits = options.limits;
     this.advertise = options.advertise;
     this.autoCreateTopics = options.autoCreateTopics;
+    this.authorize = options.broker.options.authorize ?? allowAll;
     this.sweepMs = Math.min(SWEEP_MS_MAX, options.limits.progressMs / 6);
     this.memory = new RequestMemory(options.limits.queuedBytesMax, options.limits.requestBytesMax);
   }
@@ -233,6 +243,24 @@ export class KafkaDoor {
   };
 
   /** @internal Hands a request to its handler. The reader stands behind the header. */
+  /** Whether the one who asks may not do this to a topic: the same question that every door asks. */
+  forbids(action: Action, topic: string): boolean {
+    // Asked for every topic of a produce and a fetch.
+    if (this.authorize === allowAll) return false;
+    try {
+      this.authorize(ANONYMOUS, action, { kind: 'Stream', name: topic });
+      return false;
+    } catch (error) {
+      if (error instanceof HadronError && error.code === 'PERMISSION_DENIED') return true;
+      throw error;
+    }
+  }
+
+  /** @throws HadronError PERMISSION_DENIED */
+  mayOrThrow(action: Action, topic: string): void {
+    this.authorize(ANONYMOUS, action, { kind: 'Stream', name: topic });
+  }
+
   dispatch(request: KafkaRequest, reader: Reader): void {
     const { apiKey, version, connection } = request;
     const handler = HANDLERS[apiKey];

@@ -46,11 +46,12 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
   let failed = refused !== 0;
   for (const t of m.topicData) {
     const topic = core.topics.get(t.name);
+    const denied = door.forbids('publish', t.name) ? KafkaError.TOPIC_AUTHORIZATION_FAILED : 0;
     const partitionResponses: ProduceResponsePartition[] = [];
     for (const p of t.partitionData) {
       const out: ProduceResponsePartition = {
         index: p.index,
-        errorCode: refused,
+        errorCode: refused === 0 ? denied : refused,
         baseOffset: -1,
         logAppendTimeMs: -1,
         logStartOffset: -1,
@@ -59,7 +60,10 @@ export function produce(door: KafkaDoor, request: KafkaRequest, reader: Reader):
         currentLeader: null,
       };
       partitionResponses.push(out);
-      if (refused !== 0) continue;
+      if (out.errorCode !== 0) {
+        failed = true;
+        continue;
+      }
       const partition = topic?.partitions[p.index];
       if (partition === undefined) {
         out.errorCode = KafkaError.UNKNOWN_TOPIC_OR_PARTITION;

@@ -52,12 +52,14 @@ function begin(door: KafkaDoor, request: KafkaRequest, m: FetchRequest): void {
   const items: FetchItem[] = [];
   for (const t of m.topics) {
     const topic = version >= TOPIC_IDS_FROM ? core.topics.getById(t.topicId) : core.topics.get(t.topic);
+    const denied = door.forbids('subscribe', topic?.name ?? t.topic);
     for (const p of t.partitions) {
-      const partition = topic?.partitions[p.partition];
+      const partition = denied ? undefined : topic?.partitions[p.partition];
       items.push({
         partition,
-        missing:
-          topic === undefined && version >= TOPIC_IDS_FROM
+        missing: denied
+          ? 'PERMISSION_DENIED'
+          : topic === undefined && version >= TOPIC_IDS_FROM
             ? 'TOPIC_ID_NOT_FOUND'
             : partition === undefined
               ? 'TOPIC_NOT_FOUND'

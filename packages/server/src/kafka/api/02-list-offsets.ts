@@ -31,6 +31,7 @@ export function listOffsets(door: KafkaDoor, request: KafkaRequest, reader: Read
   const pending: Promise<void>[] = [];
   for (const t of m.topics) {
     const topic = door.core.topics.get(t.name);
+    const denied = door.forbids('read', t.name);
     const partitions: ListOffsetsResponsePartition[] = [];
     for (const p of t.partitions) {
       const out: ListOffsetsResponsePartition = {
@@ -41,6 +42,10 @@ export function listOffsets(door: KafkaDoor, request: KafkaRequest, reader: Read
         leaderEpoch: -1,
       };
       partitions.push(out);
+      if (denied) {
+        out.errorCode = KafkaError.TOPIC_AUTHORIZATION_FAILED;
+        continue;
+      }
       const partition = topic?.partitions[p.partitionIndex];
       if (partition === undefined) {
         out.errorCode = KafkaError.UNKNOWN_TOPIC_OR_PARTITION;

@@ -72,7 +72,7 @@ function wanted(door: KafkaDoor, m: MetadataRequest, version: number): MetadataR
   const { topics } = door.core;
   const ask = m.includeTopicAuthorizedOperations;
   if (m.topics === null || (version === 0 && m.topics.length === 0))
-    return [...topics.all()].map((t) => found(door, t, ask));
+    return [...topics.all()].filter((t) => !door.forbids('read', t.name)).map((t) => found(door, t, ask));
   const mayCreate = door.autoCreateTopics && (version < AUTO_CREATE_FLAG_FROM || m.allowAutoTopicCreation);
   return m.topics.map(({ name, topicId }) => {
     // v10 and v11 have the fields and no meaning for them.
@@ -80,13 +80,18 @@ function wanted(door: KafkaDoor, m: MetadataRequest, version: number): MetadataR
       return missing(name ?? '', KafkaError.INVALID_REQUEST);
     if (name === null || (topicId !== ZERO_UUID && name === '')) {
       const topic = topics.getById(topicId);
-      return topic === undefined ? missing(null, KafkaError.UNKNOWN_TOPIC_ID, topicId) : found(door, topic, ask);
+      // Who may not read a topic is not told that its id is one.
+      return topic === undefined || door.forbids('read', topic.name)
+        ? missing(null, KafkaError.UNKNOWN_TOPIC_ID, topicId)
+        : found(door, topic, ask);
     }
+    if (door.forbids('read', name)) return missing(name, KafkaError.TOPIC_AUTHORIZATION_FAILED);
     const topic = topics.get(name);
     if (topic !== undefined) return found(door, topic, ask);
     try {
       topics.check({ name });
       if (!mayCreate) return missing(name, KafkaError.UNKNOWN_TOPIC_OR_PARTITION);
+      door.mayOrThrow('create', name);
       const made = topics.create({ name });
       door.logger.info(
         { topic: name, partitions: made.partitions.length },

@@ -48,6 +48,7 @@ export function createTopics(door: KafkaDoor, request: KafkaRequest, reader: Rea
 
 function create(door: KafkaDoor, asked: CreateTopicsRequestTopic, validateOnly: boolean): CreateTopicsResponseTopic {
   try {
+    door.mayOrThrow('create', asked.name);
     const partitions = countPartitions(door, asked);
     const config: Record<string, string> = {};
     for (const c of asked.configs) {

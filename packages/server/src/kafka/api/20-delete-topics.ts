@@ -36,6 +36,7 @@ export function deleteTopics(door: KafkaDoor, request: KafkaRequest, reader: Rea
       out.errorMessage = byId ? 'There is no topic of this id.' : 'There is no such topic.';
     } else {
       try {
+        door.mayOrThrow('delete', topic.name);
         topics.remove(topic.name);
       } catch (error) {
         if (!(error instanceof HadronError)) throw error;

@@ -29,6 +29,7 @@ export function deleteRecords(door: KafkaDoor, request: KafkaRequest, reader: Re
         return out;
       }
       try {
+        door.mayOrThrow('change', t.name);
         lsn = Math.max(lsn, partition.deleteBefore(p.offset));
         moved.push({ out, partition });
       } catch (error) {

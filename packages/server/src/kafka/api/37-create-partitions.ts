@@ -47,6 +47,7 @@ function grow(
   validateOnly: boolean,
 ): CreatePartitionsResponseResult {
   try {
+    door.mayOrThrow('change', name);
     const { topics } = door.core;
     const present = topics.get(name)?.partitions.length;
     if (present !== undefined && assignments !== null) {

@@ -2,7 +2,7 @@
  * A broker and its Kafka door on the simulated disk, clock and network: everything in virtual time, nothing sleeps.
  * It can be closed, killed, lose power, and start again on the same disk.
  */
-import { type BrokerSettings, Broker, resolveBrokerSettings } from '@hadron/broker';
+import { type Authorize, type BrokerSettings, Broker, resolveBrokerSettings } from '@hadron/broker';
 import type { ShardSettings } from '@hadron/log';
 import type { Logger } from '@hadron/base';
 import { Sim, type SimMachine, type SimOptions } from '@hadron/testkit';
@@ -18,6 +18,7 @@ export interface SimServerOptions {
   readonly limits?: Partial<KafkaLimits>;
   readonly shard?: Partial<ShardSettings>;
   readonly advertise?: { host: string; port: number };
+  readonly authorize?: Authorize;
 }
 
 const KIB = 1024;
@@ -86,6 +87,7 @@ export class SimServer {
         nodeId: 1,
         settings: this.settings,
         shardSettings: { ...SHARD, ...this.options.shard },
+        ...(this.options.authorize === undefined ? {} : { authorize: this.options.authorize }),
       }),
     );
     this.broker = broker;
