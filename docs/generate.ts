@@ -21,6 +21,8 @@ import { HTTP_STATUS } from '../packages/server/src/api/problem.ts';
 import type { KafkaDoor } from '../packages/server/src/kafka/door.ts';
 import { KAFKA_CODE } from '../packages/server/src/kafka/error-codes.ts';
 import { serverMetrics } from '../packages/server/src/metrics.ts';
+import type { RpcDoor } from '../packages/server/src/rpc/index.ts';
+import { GRPC_STATUS, STATUS_NAMES } from '../packages/server/src/rpc/status.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const NOTE = '<!-- Made by docs/generate.ts from the tables of the code. Do not edit: change the table and run it. -->';
@@ -190,7 +192,7 @@ ${table(
 function metrics(): string {
   // Names and help are said when the registry is made; numbers are read later, which never happens here.
   const broker = { core: { shard: { stats: {} } } } as unknown as Broker;
-  const rows = [...serverMetrics(broker, {} as KafkaDoor, {} as ApiDoor)].map((m) => [
+  const rows = [...serverMetrics(broker, {} as KafkaDoor, {} as ApiDoor, {} as RpcDoor)].map((m) => [
     code(m.name),
     m.type,
     m.labelNames.map(code).join(', ') || '–',
@@ -249,9 +251,19 @@ function errors(): string {
     const rows = sections.get(section) ?? [];
     sections.set(section, rows);
     const http = String(HTTP_STATUS[name as ErrorCode]);
-    rows.push([code(name), info.kind, info.retry, info.effect, http, `${kafkaErrorName(kafka)} (${kafka})`, remark]);
+    const grpc = STATUS_NAMES[GRPC_STATUS[name as ErrorCode]] as string;
+    rows.push([
+      code(name),
+      info.kind,
+      info.retry,
+      info.effect,
+      http,
+      grpc,
+      `${kafkaErrorName(kafka)} (${kafka})`,
+      remark,
+    ]);
   }
-  const head = ['code', 'kind', 'retry', 'effect', 'HTTP', 'on the Kafka wire', ''];
+  const head = ['code', 'kind', 'retry', 'effect', 'HTTP', 'gRPC', 'on the Kafka wire', ''];
   const tables = [...sections].map(
     ([section, rows]) => `## ${section.charAt(0).toUpperCase()}${section.slice(1)}\n\n${table(head, rows)}`,
   );
@@ -266,6 +278,7 @@ the code and says what to do. Codes are stable; messages are not.
 - **effect**: \`none\` – nothing happened; \`unknown\` – it may have happened.
 - **HTTP**: the status of the API (\`packages/server/src/api/problem.ts\`). REQUEST_INVALID also stands for what only HTTP knows, with its own
   status: 404, 405, 406, 408, 413, 415, 426, 431.
+- **gRPC**: the status of a call (\`packages/server/src/rpc/status.ts\`); the code travels beside it as \`hadron-code\`.
 - **on the Kafka wire**: what a Kafka client sees (\`packages/server/src/kafka/error-codes.ts\`). Answers of the group APIs and
   InitProducerId say COORDINATOR_NOT_AVAILABLE instead of KAFKA_STORAGE_ERROR, so that clients look for the coordinator again.
 

@@ -6,6 +6,7 @@ import { silentLogger, systemClock } from '@hadron/base';
 import { prometheusPage } from './http/prometheus.ts';
 import { SimServer } from './kafka/testing/sim-server.ts';
 import { serverMetrics } from './metrics.ts';
+import { RpcDoor } from './rpc/index.ts';
 
 test('/metrics of a whole server can be scraped again and again', async () => {
   const server = await SimServer.start();
@@ -19,7 +20,8 @@ test('/metrics of a whole server can be scraped again and again', async () => {
     loopbackOnly: true,
     origins: [],
   });
-  const page = prometheusPage(serverMetrics(server.broker, server.door, api));
+  const rpc = new RpcDoor({ routes: [], clock: systemClock, logger: silentLogger });
+  const page = prometheusPage(serverMetrics(server.broker, server.door, api, rpc));
   for (let scrape = 0; scrape < 3; scrape++) {
     const { body } = await page();
     for (const name of ['hadron_log_syncs_total', 'process_cpu_seconds_total', 'process_resident_memory_bytes']) {

@@ -5,9 +5,10 @@ import { apiByKey, kafkaErrorName } from '@hadron/kafka-protocol';
 import type { Shard } from '@hadron/log';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ApiDoor } from './api/index.ts';
+import type { RpcDoor } from './rpc/index.ts';
 import type { KafkaDoor } from './kafka/door.ts';
 
-export function serverMetrics(broker: Broker, door: KafkaDoor, api: ApiDoor): MetricsRegistry {
+export function serverMetrics(broker: Broker, door: KafkaDoor, api: ApiDoor, rpc: RpcDoor): MetricsRegistry {
   const m = new MetricsRegistry();
   const shard = (): Shard => broker.core.shard;
   const counter = (name: string, help: string, read: () => number): void =>
@@ -61,6 +62,7 @@ export function serverMetrics(broker: Broker, door: KafkaDoor, api: ApiDoor): Me
   m.gauge('hadron_kafka_waiting_fetches', 'Fetches that wait for data.', () => broker.core.fetcher.waitingCount);
 
   apiMetrics(m, api);
+  rpcMetrics(m, rpc);
 
   counter('hadron_log_appends_total', 'Batches appended.', () => shard().stats.appends);
   counter('hadron_log_appended_bytes_total', 'Bytes appended.', () => shard().stats.appendedBytes);
@@ -194,6 +196,19 @@ function apiMetrics(m: MetricsRegistry, api: ApiDoor): void {
   counter('hadron_http_tail_events_total', 'Events given to such readers.', () => api.tails.sentEvents.value);
   m.gauge('hadron_websockets', 'WebSockets open.', () => api.metrics.socketsOpen);
   counter('hadron_websockets_total', 'WebSockets opened.', () => api.metrics.sockets.value);
+}
+
+function rpcMetrics(m: MetricsRegistry, rpc: RpcDoor): void {
+  m.add({
+    name: 'hadron_rpc_calls_total',
+    help: 'Calls of gRPC, Connect and gRPC-Web that are over, by method and gRPC status; of methods that do not exist, "unknown".',
+    type: 'counter',
+    labelNames: ['method', 'status'],
+    *collect() {
+      for (const { method, status, count } of rpc.calls()) yield { labels: [method, status], value: count };
+    },
+  });
+  m.gauge('hadron_rpc_calls_open', 'Calls under way: sessions, streams of publishes, tails.', () => rpc.openCalls);
 }
 
 function observeSyncs(broker: Broker, histogram: Histogram): void {

@@ -128,7 +128,7 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       portIsDefault: settings.httpPortIsDefault,
       metricsPort: settings.metricsPort,
       connectionsMax: values['max.connections'],
-      metrics: serverMetrics(broker, door, api),
+      metrics: serverMetrics(broker, door, api, rpc),
       door: api,
       logger,
       health() {

@@ -88,7 +88,9 @@ describe.each(Object.entries(TRANSPORTS))('%s', (name, transportOf) => {
     expect(source?.closed).toBe(true);
   });
 
-  test.runIf(TWO_WAYS.includes(name))('a stream of publishes, and a session', async () => {
+  if (!TWO_WAYS.includes(name)) return;
+
+  test('a stream of publishes, and a session', async () => {
     const client = clientOf();
     async function* batches() {
       yield {
@@ -133,7 +135,7 @@ describe.each(Object.entries(TRANSPORTS))('%s', (name, transportOf) => {
     expect(session.ends).toEqual(['close']);
   });
 
-  test.runIf(TWO_WAYS.includes(name))('D14: a cancelled session is lost', async () => {
+  test('D14: a cancelled session is lost', async () => {
     async function* requests() {
       yield { action: { case: 'open' as const, value: { stream: 'orders', group: 'g', credit: 3 } } };
       await new Promise(() => undefined);

@@ -45,8 +45,8 @@ class ConsumeCall implements CallHandler, SessionHandler {
   /** Of the client's credit: not passed on yet, and passed on but not used. */
   private credit = 0;
   private granted = 0;
-  /** A moving average. */
-  private deliveryBytes = 512;
+  /** A moving average. Nothing is known of the first: large ones do not come by the thousand. */
+  private deliveryBytes = 16_384;
 
   constructor(services: RpcServices, call: Call) {
     this.services = services;
@@ -132,36 +132,35 @@ class ConsumeCall implements CallHandler, SessionHandler {
     const settings = parseGroupRequestText(settingsJson);
     this.opening = true;
     call.pause();
-    // The engine's promise may settle after deliveries have begun: nothing is granted before it has.
-    services
-      .ask()
-      .deliveries.open({ stream, group, settings, credit: 0, peer: call.peer }, this)
-      .then(async (session) => {
-        this.session = session;
-        const { topicId } = await services.ask().events.info(stream);
-        this.opening = false;
-        if (this.over !== undefined) {
-          this.release();
-          this.endWhenAnswered();
-          return;
-        }
-        this.send({
-          kind: 'opened',
-          opened: { session: session.id, settingsJson: JSON.stringify(session.settings), topicId },
-        });
-        this.credit = Math.min(CREDIT_MAX, credit);
-        this.grant();
-        const { early } = this;
-        this.early = [];
-        for (const bytes of early) this.message(bytes);
-        call.resume();
-      })
-      .catch((error: unknown) => {
-        this.opening = false;
-        if (this.over === 'lost') return;
-        this.leave('closed');
-        call.end(error);
+    const begin = async (): Promise<void> => {
+      const { events, deliveries } = services.ask();
+      // Makes the stream where auto-creation is on.
+      const { topicId } = await events.info(stream);
+      // Nothing is granted before the client has been told that its session is open.
+      const session = await deliveries.open({ stream, group, settings, credit: 0, peer: call.peer }, this);
+      this.session = session;
+      this.opening = false;
+      if (this.over !== undefined) {
+        this.release();
+        this.endWhenAnswered();
+        return;
+      }
+      this.send({
+        kind: 'opened',
+        opened: { session: session.id, settingsJson: JSON.stringify(session.settings), topicId },
       });
+      this.credit = Math.min(CREDIT_MAX, credit);
+      this.grant();
+      const { early } = this;
+      this.early = [];
+      for (const bytes of early) this.message(bytes);
+      call.resume();
+    };
+    begin().catch((error: unknown) => {
+      this.opening = false;
+      this.leave('closed');
+      call.end(error);
+    });
   }
 
   private answer(session: DeliverySession, { sequence, items }: Answers): void {

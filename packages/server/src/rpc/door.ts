@@ -7,7 +7,7 @@ import { constants, type Http2ServerRequest, type Http2ServerResponse, type Serv
 import { type Clock, Counter, HadronError, type Logger } from '@hadron/base';
 import type { Method } from './call.ts';
 import { GrpcCall } from './grpc-call.ts';
-import { RpcRefused, Status } from './status.ts';
+import { RpcRefused, Status, STATUS_NAMES } from './status.ts';
 
 export type RpcRequest = IncomingMessage | Http2ServerRequest;
 export type RpcResponse = ServerResponse | Http2ServerResponse;
@@ -29,19 +29,15 @@ export interface RpcDoorOptions {
   readonly pingMs?: number;
 }
 
-export interface RpcMetrics {
-  /** Calls that are over, by `path status`. */
-  readonly calls: Map<string, Counter>;
-  open: number;
-}
-
 const MIB = 1024 * 1024;
 
 export class RpcDoor {
-  readonly metrics: RpcMetrics = { calls: new Map(), open: 0 };
   private readonly options: RpcDoorOptions;
   private readonly methods: ReadonlyMap<string, Method>;
-  private readonly calls = new Set<{ stop(): void }>();
+  /** Those under way. */
+  private readonly open = new Set<{ stop(): void }>();
+  /** Calls that are over, by method and gRPC status. */
+  private readonly over = new Map<string, Counter[]>();
   private readonly known = new WeakSet<ServerHttp2Session>();
   private readonly messageBytesMax: number;
   private connect: Promise<(request: RpcRequest, response: RpcResponse) => void> | undefined;
@@ -67,26 +63,36 @@ export class RpcDoor {
   /** Ends calls that go on: publishes when what was taken is answered, sessions at once and uncounted. */
   stop(): void {
     this.closing = true;
-    for (const call of [...this.calls]) call.stop();
+    for (const call of [...this.open]) call.stop();
+  }
+
+  /** How often calls of each method ended in each way. */
+  *calls(): Iterable<{ readonly method: string; readonly status: string; readonly count: number }> {
+    for (const [method, counters] of this.over) {
+      for (const [i, { value }] of counters.entries())
+        if (value > 0) yield { method, status: STATUS_NAMES[i] as string, count: value };
+    }
+  }
+
+  get openCalls(): number {
+    return this.open.size;
   }
 
   private grpc(request: Http2ServerRequest, path: string): void {
     const { stream } = request;
     if (stream.destroyed || stream.session === undefined) return;
     this.greet(stream.session as ServerHttp2Session);
-    this.metrics.open++;
     const { clock, logger } = this.options;
     const call = new GrpcCall(stream, request.headers, path, {
       clock,
       logger,
       messageBytesMax: this.messageBytesMax,
       onOver: (over, status) => {
-        this.calls.delete(over);
-        this.metrics.open--;
+        this.open.delete(over);
         this.count(path, status);
       },
     });
-    this.calls.add(call);
+    this.open.add(call);
     call.begin(this.closing ? refuseAll : (this.methods.get(path) ?? unknown(path)));
     if (this.closing) call.stop();
   }
@@ -97,7 +103,7 @@ export class RpcDoor {
       connectHandler(this.options.routes, {
         logger: this.options.logger,
         messageBytesMax: this.messageBytesMax,
-        calls: this.calls,
+        calls: this.open,
         onOver: (path, status) => this.count(path, status),
       }),
     );
@@ -133,10 +139,10 @@ export class RpcDoor {
   }
 
   private count(path: string, status: number): void {
-    const key = `${this.methods.has(path) ? path : 'unknown'} ${status}`;
-    let counter = this.metrics.calls.get(key);
-    if (counter === undefined) this.metrics.calls.set(key, (counter = new Counter()));
-    counter.value++;
+    const method = this.methods.has(path) ? path : 'unknown';
+    let counters = this.over.get(method);
+    if (counters === undefined) this.over.set(method, (counters = STATUS_NAMES.map(() => new Counter())));
+    (counters[status] as Counter).value++;
   }
 }
 

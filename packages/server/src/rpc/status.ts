@@ -24,6 +24,9 @@ export const Status = {
   UNAUTHENTICATED: 16,
 } as const;
 
+/** By number. */
+export const STATUS_NAMES: readonly string[] = Object.keys(Status);
+
 const S = Status;
 
 export const GRPC_STATUS: Record<ErrorCode, number> = {
