@@ -532,6 +532,23 @@ describe('watch', () => {
     expect(() => world.watch('abc')).toThrow('RESOURCE_CONFLICT');
   });
 
+  test('a failed disk: what was not durable is not told, and a watch goes on with the next life', async () => {
+    await world.applyOne(stream('a'));
+    const { resourceVersion } = await world.run(world.resources.list(ANONYMOUS, 'Stream'));
+    const before = world.watch(resourceVersion);
+    const core = world.core;
+    world.sim.disk.faults.failNext('datasync', /commit/, { keep: 0 });
+    await expect(world.applyOne(stream('b'))).rejects.toThrow('STORAGE_FAILED');
+    expect(before.events).toEqual(['ended STORAGE_FAILED']);
+    while (world.core === core) await world.sim.scheduler.runFor(100);
+    world.resources = await world.core.resources();
+    const after = world.watch(resourceVersion);
+    await world.applyOne(stream('c'));
+    // Whether b is there is unknown to who asked for it, and one to all who look.
+    const isThere = (await world.names('Stream')).includes('b');
+    expect(after.events).toEqual(isThere ? ['ADDED b', 'ADDED c'] : ['ADDED c']);
+  });
+
   test('nothing is told before it is durable, and the end is told once', async () => {
     const { events } = world.watch();
     world.core.topics.create({ name: 'a' });
