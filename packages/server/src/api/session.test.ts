@@ -202,3 +202,21 @@ test('D23 a consumer that does not read delays nobody else, and is given nothing
   const { results } = (await slow.got('answered')) as unknown as { results: { ok: boolean }[] };
   expect(results.every(({ ok }) => ok)).toBe(true);
 }, 60_000);
+
+test('pages of other sites, unknown paths and plain requests open no session', async () => {
+  const server = await openServer();
+  const status = (path: string, options: WebSocket.ClientOptions): Promise<number | undefined> =>
+    new Promise((resolve) => {
+      const socket = new WebSocket(`ws://127.0.0.1:${server.port}${path}`, options);
+      socket.on('error', () => undefined);
+      socket.on('unexpected-response', (_, response) => resolve(response.statusCode));
+      socket.on('open', () => resolve(101));
+    });
+  const path = '/v1/streams/orders/groups/g/session';
+  expect(await status(path, { origin: 'https://evil.example' })).toBe(403);
+  expect(await status(path, { headers: { host: 'evil.example' } })).toBe(403);
+  expect(await status(path, { origin: `http://127.0.0.1:${server.port}` })).toBe(101);
+  expect(await status('/v1/nothing', {})).toBe(404);
+  const plain = await fetch(`http://127.0.0.1:${server.port}${path}`);
+  expect([plain.status, plain.headers.get('upgrade')]).toEqual([426, 'websocket']);
+});
