@@ -135,6 +135,8 @@ export class Consumer {
       for (let failures = 0; !this.#stop.signal.aborted && !this.#draining; ) {
         let error: HadronError | undefined;
         try {
+          // Asking for it makes a stream that is not there yet, where the server does that.
+          if (!opened) await this.#options.transport.info(this.#options.stream);
           error = await this.#connected(() => {
             opened = true;
             failures = 0;
