@@ -96,13 +96,7 @@ export class Admin {
     partition?: number,
   ): Promise<GroupStatus> {
     const start: Start = startOf(to);
-    return this.#group(
-      'POST',
-      stream,
-      group,
-      '/seek',
-      partition === undefined ? { to: start } : { to: start, partition },
-    );
+    return this.#group('POST', stream, group, '/seek', { to: start, partition });
   }
 
   /** Settles everything up to the end, as skipped. */

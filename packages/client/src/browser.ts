@@ -6,13 +6,13 @@ import { httpTransport } from './http/index.ts';
 export * from './api.ts';
 
 const browser: Platform = {
-  transport: (kind, url) => {
+  transport: (kind, at) => {
     if (kind === 'binary')
       throw new HadronError(
         'SETTING_INVALID',
         "transport 'binary' needs HTTP/2 as Node has it; use 'http' in browsers",
       );
-    return httpTransport({ url });
+    return httpTransport(at);
   },
   telemetry: () => undefined,
   onTerminate: () => () => undefined,

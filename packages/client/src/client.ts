@@ -26,6 +26,8 @@ export interface ConnectOptions {
   readonly source: string;
   /** Default `http://127.0.0.1:7000`. */
   readonly url?: string | undefined;
+  /** Sent as `authorization: bearer …`, but not with WebSockets, which cannot carry it. Default: none. */
+  readonly token?: string | undefined;
   /**
    * What carries it. `binary`: HTTP/2, default in Node. `http`: fetch and WebSocket, default in browsers. Or one that was
    * made elsewhere: in process, for tests.
@@ -47,9 +49,14 @@ export interface ConnectOptions {
   readonly random?: Random | undefined;
 }
 
+export interface TransportAddress {
+  readonly url: string;
+  readonly token: string | undefined;
+}
+
 /** What differs between Node and browsers. */
 export interface Platform {
-  readonly transport: (kind: 'binary' | 'http' | undefined, url: string) => Transport;
+  readonly transport: (kind: 'binary' | 'http' | undefined, at: TransportAddress) => Transport;
   readonly telemetry: () => Telemetry | undefined;
   /** Calls `drain` when the process is asked to end, and lets it end afterwards. @returns takes it back */
   readonly onTerminate: (drain: () => Promise<void>) => () => void;
@@ -81,11 +88,11 @@ export class Client implements AsyncDisposable {
 
   /** @internal */
   constructor(options: ConnectOptions, platform: Platform) {
-    const { source, url = DEFAULT_URL, clock = clientClock, random = clientRandom } = options;
+    const { source, url = DEFAULT_URL, token, clock = clientClock, random = clientRandom } = options;
     if (typeof source !== 'string' || source === '')
       throw new TypeError("source: names this application in its events; for example connect({ source: '/shop' })");
     const transport =
-      typeof options.transport === 'object' ? options.transport : platform.transport(options.transport, url);
+      typeof options.transport === 'object' ? options.transport : platform.transport(options.transport, { url, token });
     const { telemetry = platform.telemetry() } = options;
     this.#platform = platform;
     this.#host = {

@@ -8,7 +8,7 @@ import { openTelemetry } from './telemetry.ts';
 export * from './api.ts';
 
 const node: Platform = {
-  transport: (kind, url) => (kind === 'http' ? httpTransport({ url }) : binaryTransport({ url })),
+  transport: (kind, at) => (kind === 'http' ? httpTransport(at) : binaryTransport(at)),
   telemetry: () => {
     try {
       return openTelemetry(createRequire(import.meta.url)('@opentelemetry/api') as Parameters<typeof openTelemetry>[0]);

@@ -45,6 +45,26 @@ afterEach(async () => {
   await world.close();
 });
 
+test('publishEvents keeps events as they are, alone or all together', async () => {
+  const orders = client.stream('orders');
+  await orders.publish('order.placed', { id: '7' }, { id: 'one', subject: '7', time: '2020-01-01T00:00:00.5Z' });
+  const read = [];
+  for await (const m of orders.tail({ from: 'beginning' })) {
+    read.push(m.event);
+    break;
+  }
+  const untimed = { id: 'two', source: '/x', type: 't', attributes: new Map<string, string>(), data: undefined };
+  expect(await orders.publishEvents([...read, untimed], { atomic: true })).toMatchObject([
+    { offset: 1 },
+    { offset: 2 },
+  ]);
+  const [first, copy, bare] = await stored('orders', 3);
+  expect(copy).toEqual(first);
+  expect(bare).toMatchObject({ id: 'two', attributes: new Map() });
+  const refused = orders.publishEvents([{ ...untimed, id: '' }]);
+  expect((await failed(refused)).code).toBe('EVENT_INVALID');
+});
+
 describe('publish', () => {
   test('resolves with identity and place', async () => {
     const orders = client.stream('orders');

@@ -163,6 +163,25 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
   }
 
   /**
+   * Publishes events, at least one, as they are, with the identity, time and data that they have: what was read elsewhere goes on from
+   * here. Resolves when all are durable, with their positions in order. One that is refused fails the call: where the end of
+   * each matters, call it for each; they travel together all the same.
+   *
+   * @throws HadronError as {@link publish}. Without `atomic` others of the events may be stored
+   * @example
+   * ```ts
+   * import { connect } from '@hadron/client';
+   * const client = connect({ source: '/copy' });
+   * for await (const m of client.stream('orders').tail({ from: 'beginning' })) {
+   *   await client.stream('orders.copy').publishEvents([m.event]);
+   * }
+   * ```
+   */
+  publishEvents(events: readonly CloudEvent[], options: PublishManyOptions = {}): Promise<readonly Published[]> {
+    return this.#host.publisher.publish(this.name, events, options);
+  }
+
+  /**
    * Handles the events of a group until it is stopped: by `signal`, by SIGTERM, by `client.drain()`. Then it resolves, when
    * the handlers that were at work have ended and their answers are durable.
    *

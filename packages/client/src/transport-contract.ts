@@ -430,6 +430,12 @@ export function transportContract(name: string, open: () => Promise<ContractWorl
         expect((await read({ stream, from: { timeMs: 1 } }, 2)).length).toBe(2);
       });
 
+      test('from an offset of one partition', async () => {
+        const stream = await filled(3);
+        const [one] = await read({ stream, from: { offset: 2 }, partition: 0 }, 1);
+        expect(one).toMatchObject({ partition: 0, offset: 2 });
+      });
+
       test('a cursor that is none is refused', async () => {
         const stream = await filled(1);
         const error = await refused(read({ stream, from: { cursor: '!!' } }, 1));

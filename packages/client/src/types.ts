@@ -330,8 +330,8 @@ export interface RunOptions extends ConsumeOptions {
  * ```
  */
 export interface TailOptions {
-  /** Where to begin. Default `latest`. */
-  readonly from?: 'beginning' | 'latest' | Date | { readonly cursor: string } | undefined;
+  /** Where to begin. Default `latest`. An offset needs `partition` where the stream has several. */
+  readonly from?: 'beginning' | 'latest' | Date | { readonly offset: number } | { readonly cursor: string } | undefined;
   /** Default: all. */
   readonly partition?: number | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -86,7 +86,13 @@ export interface OpenSession {
 
 export interface TailCall {
   readonly stream: string;
-  readonly from: 'beginning' | 'latest' | { readonly timeMs: number } | { readonly cursor: string };
+  /** An offset needs `partition` where the stream has several. */
+  readonly from:
+    | 'beginning'
+    | 'latest'
+    | { readonly offset: number }
+    | { readonly timeMs: number }
+    | { readonly cursor: string };
   readonly partition?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Told of the place where it begins, before the first event, where the transport knows it: `latest` can be resumed. */

@@ -35,11 +35,13 @@ export interface CallEvents {
 
 export class Connection {
   readonly #url: string;
+  readonly #authorization: { readonly authorization?: string };
   #session: ClientHttp2Session | undefined;
   #closed = false;
 
-  constructor(url: string) {
+  constructor(url: string, token?: string) {
     this.#url = new URL(url).origin;
+    this.#authorization = token === undefined ? {} : { authorization: `bearer ${token}` };
   }
 
   /** Begins a call of `hadron.v1.Streams`. @throws HadronError CLIENT_CLOSED */
@@ -52,6 +54,7 @@ export class Connection {
         ':path': `/hadron.v1.Streams/${method}`,
         'content-type': 'application/grpc+proto',
         te: 'trailers',
+        ...this.#authorization,
       },
       { endStream: false },
     );

@@ -50,6 +50,8 @@ import { Publishing } from './publishing.ts';
 export interface BinaryTransportOptions {
   /** Of the API port: `http://127.0.0.1:7000`. */
   readonly url: string;
+  /** Sent as `authorization: bearer …`. */
+  readonly token?: string | undefined;
   /** For the timestamps of records. Default: the system's. */
   readonly clock?: Clock | undefined;
 }
@@ -80,10 +82,10 @@ class BinaryTransport implements Transport {
   readonly #control: Transport;
   readonly #infos = new Map<string, StreamInfo>();
 
-  constructor({ url, clock = clientClock }: BinaryTransportOptions) {
-    this.#connection = new Connection(url);
+  constructor({ url, token, clock = clientClock }: BinaryTransportOptions) {
+    this.#connection = new Connection(url, token);
     this.#publishing = new Publishing(this.#connection, clock, (stream) => this.info(stream));
-    this.#control = httpTransport({ url });
+    this.#control = httpTransport({ url, token });
   }
 
   async info(stream: string): Promise<StreamInfo> {

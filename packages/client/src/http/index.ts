@@ -33,6 +33,8 @@ import { openWebSocketSession } from './web-socket-session.ts';
 export interface HttpTransportOptions {
   /** Of the API port: `http://127.0.0.1:7000`. */
   readonly url: string;
+  /** Sent as `authorization: bearer …`, but not with WebSockets, which cannot carry it. */
+  readonly token?: string | undefined;
 }
 
 /**
@@ -53,28 +55,27 @@ export function httpTransport(options: HttpTransportOptions): Transport {
 
 class HttpTransport implements Transport {
   readonly #url: string;
+  readonly #headers: Record<string, string>;
   readonly #open = new AbortController();
 
-  constructor({ url }: HttpTransportOptions) {
+  constructor({ url, token }: HttpTransportOptions) {
     this.#url = new URL(url).href.replace(/\/$/, '');
+    this.#headers = token === undefined ? {} : { authorization: `bearer ${token}` };
   }
 
   async info(stream: string): Promise<StreamInfo> {
-    return (await this.request('GET', `/v1/streams/${encodeURIComponent(stream)}`)) as StreamInfo;
+    return (await this.request('GET', streamUrl('', stream))) as StreamInfo;
   }
 
   async publish({ stream, events, atomic = false, partition }: PublishCall): Promise<readonly PublishResult[]> {
     const query = new URLSearchParams();
     if (atomic) query.set('atomic', 'true');
     if (partition !== undefined) query.set('partition', String(partition));
-    const answer = await this.#ask(
-      `${streamUrl(this.#url, stream)}/events${query.size === 0 ? '' : `?${query.toString()}`}`,
-      {
-        method: 'POST',
-        headers: { 'content-type': 'application/cloudevents-batch+json' },
-        body: `[${events.map(jsonOfEvent).join(',')}]`,
-      },
-    );
+    const answer = await this.#ask(`${streamUrl(this.#url, stream)}/events?${query.toString()}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents-batch+json' },
+      body: `[${events.map(jsonOfEvent).join(',')}]`,
+    });
     return ((await answer.json()) as { results: readonly PublishResult[] }).results;
   }
 
@@ -86,9 +87,8 @@ class HttpTransport implements Transport {
   async *tail({ stream, from, partition, signal, onCursor }: TailCall): AsyncIterable<TailedEvent> {
     const query = new URLSearchParams();
     const headers: Record<string, string> = { accept: 'text/event-stream' };
-    if (typeof from === 'string') query.set('from', from);
-    else if ('timeMs' in from) query.set('from', new Date(from.timeMs).toISOString());
-    else headers['last-event-id'] = from.cursor;
+    if (typeof from === 'object' && 'cursor' in from) headers['last-event-id'] = from.cursor;
+    else query.set('from', beginning(from));
     if (partition !== undefined) query.set('partition', String(partition));
     const over = AbortSignal.any(signal === undefined ? [this.#open.signal] : [this.#open.signal, signal]);
     const answer = await this.#ask(`${streamUrl(this.#url, stream)}/events?${query.toString()}`, {
@@ -113,7 +113,8 @@ class HttpTransport implements Transport {
   async request(method: string, path: string, body?: unknown): Promise<unknown> {
     const answer = await this.#ask(`${this.#url}${path}`, {
       method,
-      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body), // undefined stays undefined
     });
     const text = await answer.text();
     return text === '' ? {} : (JSON.parse(text) as unknown);
@@ -123,14 +124,19 @@ class HttpTransport implements Transport {
     this.#open.abort();
   }
 
-  #ask(url: string, init: RequestInit): Promise<Response> {
+  #ask(url: string, { headers, ...init }: RequestInit & { headers?: Record<string, string> }): Promise<Response> {
     this.#check();
-    return ask(url, { signal: this.#open.signal, ...init });
+    return ask(url, { signal: this.#open.signal, ...init, headers: { ...this.#headers, ...headers } });
   }
 
   #check(): void {
     if (this.#open.signal.aborted) throw closed('transport');
   }
+}
+
+function beginning(from: Exclude<TailCall['from'], { readonly cursor: string }>): string {
+  if (typeof from === 'string') return from;
+  return 'offset' in from ? String(from.offset) : new Date(from.timeMs).toISOString();
 }
 
 /** An event with its position as extensions, which are the transport's and not the event's. */
