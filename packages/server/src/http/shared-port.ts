@@ -39,6 +39,7 @@ export interface PortTimes {
 
 export const PORT_TIMES: PortTimes = { first: 10_000, head: 15_000, request: 60_000, idle: 60_000 };
 const HTTP2_STREAMS_MAX = 1_000;
+const HTTP2_SESSION_MEGABYTES = 128;
 const HTTP2_WINDOW_BYTES = 1024 * 1024;
 
 const PREFACE = Buffer.from('PRI ');
@@ -82,6 +83,8 @@ export class SharedPort {
     this.http1.emit('listening');
     this.http2 = http2.createServer(
       {
+        // One session's calls may each have 256 KiB on the way; Node's 10 MB would refuse new ones before that.
+        maxSessionMemory: HTTP2_SESSION_MEGABYTES,
         settings: {
           maxConcurrentStreams: HTTP2_STREAMS_MAX,
           initialWindowSize: HTTP2_WINDOW_BYTES,

@@ -6,7 +6,6 @@ import { publish } from './publish.ts';
 import { info, newProducer, tail } from './reading.ts';
 import type { RpcServices } from './services.ts';
 
-export type { Call, CallHandler, Method } from './call.ts';
 export { RpcDoor, type RpcRoute } from './door.ts';
 export { RpcRefused, Status } from './status.ts';
 export type { RpcServices } from './services.ts';

@@ -99,7 +99,7 @@ export class MemoryEvents implements RpcEvents {
   }
 }
 
-export const SETTINGS: GroupSettings = {
+const SETTINGS: GroupSettings = {
   durable: true,
   start: { from: 'beginning' },
   ordering: 'key',
