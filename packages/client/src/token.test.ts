@@ -1,4 +1,5 @@
 /** A token travels with every request of both transports that can carry one. */
+import { once } from 'node:events';
 import http from 'node:http';
 import http2 from 'node:http2';
 import type { AddressInfo } from 'node:net';
@@ -6,7 +7,7 @@ import { expect, test } from 'vitest';
 import { connect } from './index.ts';
 
 const listening = async (server: http.Server | http2.Http2Server): Promise<string> => {
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', () => resolve()));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 };
 

@@ -124,7 +124,10 @@ class HttpTransport implements Transport {
     this.#open.abort();
   }
 
-  #ask(url: string, { headers, ...init }: RequestInit & { headers?: Record<string, string> }): Promise<Response> {
+  #ask(
+    url: string,
+    { headers, ...init }: Omit<RequestInit, 'headers'> & { headers?: Record<string, string> },
+  ): Promise<Response> {
     this.#check();
     return ask(url, { signal: this.#open.signal, ...init, headers: { ...this.#headers, ...headers } });
   }
