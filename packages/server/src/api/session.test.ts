@@ -1,6 +1,9 @@
 /** Sessions over WebSocket, against a real server (statement 9; delivery.md D9, D14, D23). */
 import { onTestFinished, expect, test } from 'vitest';
 import WebSocket from 'ws';
+import { sessionRoute } from './session.ts';
+import { openDoor } from './testing/door.ts';
+import { HandClock, openBroker } from './testing/hand-clock.ts';
 import { openServer, type TestServer } from './testing/server.ts';
 
 interface Message {
@@ -219,4 +222,48 @@ test('pages of other sites, unknown paths and plain requests open no session', a
   expect(await status('/v1/nothing', {})).toBe(404);
   const plain = await fetch(`http://127.0.0.1:${server.port}${path}`);
   expect([plain.status, plain.headers.get('upgrade')]).toEqual([426, 'websocket']);
+});
+
+test('a client that answers no ping is gone; one that opens nothing is told and closed', async () => {
+  const broker = await openBroker();
+  const clock = new HandClock();
+  const bugs: unknown[] = [];
+  const { port } = await openDoor({
+    sockets: [
+      sessionRoute(
+        () => broker.core,
+        clock,
+        (bug) => bugs.push(bug),
+      ),
+    ],
+    clock,
+  });
+  const connect = async (autoPong: boolean) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/streams/orders/groups/g/session`, { autoPong });
+    const told: Message[] = [];
+    let code: number | undefined;
+    let pings = 0;
+    socket.on('ping', () => pings++);
+    socket.on('message', (data: Buffer) => told.push(JSON.parse(data.toString()) as Message));
+    socket.on('close', (with_) => (code = with_)).on('error', () => undefined);
+    onTestFinished(() => socket.terminate());
+    await new Promise((resolve) => socket.on('open', resolve));
+    return { socket, told, code: () => code, pings: () => pings };
+  };
+  const answers = await connect(true);
+  const silent = await connect(false);
+  for (const { socket } of [answers, silent]) socket.send('{"type":"open","credit":1}');
+  await expect.poll(() => [...answers.told, ...silent.told].length).toBe(2);
+  const idle = await connect(true);
+  for (let beat = 1; beat <= 3; beat++) {
+    clock.advance(15_000);
+    await expect.poll(answers.pings).toBe(beat);
+    await new Promise((resolve) => setTimeout(resolve, 30)); // its pong is on the way
+  }
+  await expect.poll(silent.code).toBe(1006);
+  expect([answers.code(), silent.pings()]).toEqual([undefined, 1]);
+  await expect.poll(idle.code).toBe(1011);
+  expect(idle.told).toMatchObject([{ type: 'error', code: 'TIMED_OUT' }]);
+  expect(broker.core.deliveries.describe('orders', 'g').sessions).toBe(1);
+  expect(bugs).toEqual([]);
 });

@@ -1,57 +1,17 @@
 /** Heartbeats and readers that do not read, on a clock of the test; sockets and broker are real. */
-import fs from 'node:fs';
 import net from 'node:net';
-import os from 'node:os';
-import path from 'node:path';
-import { type Clock, silentLogger, systemClock, systemRandom } from '@hadron/base';
-import { Broker, resolveBrokerSettings } from '@hadron/broker';
 import { cloudEvent } from '@hadron/contracts/events';
-import { nodeFileSystem } from '@hadron/log';
 import { expect, onTestFinished, test } from 'vitest';
 import { readRoutes } from './read.ts';
 import { Tails } from './tail.ts';
 import { openDoor } from './testing/door.ts';
-
-/** Time stands until it is told to go. */
-class HandClock implements Clock {
-  private nowMs = 0;
-  private timers: { readonly at: number; readonly fn: () => void }[] = [];
-  monotonicMs = (): number => this.nowMs;
-  wallMs = (): number => this.nowMs;
-  defer = (fn: () => void): void => systemClock.defer(fn);
-  setTimer(delayMs: number, fn: () => void): { cancel(): void } {
-    const timer = { at: this.nowMs + delayMs, fn };
-    this.timers.push(timer);
-    return { cancel: () => void (this.timers = this.timers.filter((t) => t !== timer)) };
-  }
-  advance(ms: number): void {
-    this.nowMs += ms;
-    const due = this.timers.filter((t) => t.at <= this.nowMs);
-    this.timers = this.timers.filter((t) => t.at > this.nowMs);
-    for (const { fn } of due) fn();
-  }
-}
+import { HandClock, openBroker } from './testing/hand-clock.ts';
 
 async function open() {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'hadron-tail-'));
-  const broker = await Broker.open({
-    fs: nodeFileSystem,
-    clock: systemClock,
-    random: systemRandom,
-    logger: silentLogger,
-    directory,
-    clusterId: 'test',
-    nodeId: 0,
-    settings: resolveBrokerSettings({}),
-  });
+  const broker = await openBroker();
   const clock = new HandClock();
   const tails = new Tails(clock);
-  const { port, server } = await openDoor({ routes: readRoutes(() => broker.core, tails), tails, clock });
-  onTestFinished(async () => {
-    await server.close();
-    await broker.close();
-    fs.rmSync(directory, { recursive: true, force: true });
-  });
+  const { port } = await openDoor({ routes: readRoutes(() => broker.core, tails), tails, clock });
   await broker.core.events.info('orders');
   const publish = (id: string, data: string): Promise<void> =>
     new Promise((resolve, reject) =>
