@@ -420,6 +420,15 @@ export class Deliveries implements DeliveryService, Replayed {
     }
   }
 
+  /** Groups in use, of other streams, whose dead letters go to this one. Each deletion of a stream asks. */
+  *buryingIn(stream: string): Generator<{ readonly stream: string; readonly group: string }, void, undefined> {
+    for (const group of this.byId.values()) {
+      const { stream: source } = group.record;
+      if (group.name === '' || group.takers.size === 0 || source === stream) continue;
+      if (DeadLetters.streamOf(group) === stream) yield { stream: source, group: group.name };
+    }
+  }
+
   describe(stream: string, group: string): GroupStatus {
     const found = this.find(stream, group);
     return found.status(this.streamOf(found));

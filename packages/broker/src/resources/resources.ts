@@ -21,7 +21,7 @@ import {
   type Wanted,
 } from '@hadron/contracts/resources';
 import type { Authorize, Identity } from '../authorize.ts';
-import type { DeliveryService } from '../delivery/service.ts';
+import type { Deliveries } from '../delivery/deliveries.ts';
 import type { Registry, Resource as Stored, ResourceEvent } from '../state/registry.ts';
 import type { Topics } from '../streams/topics.ts';
 import { type Desired, type KindService, type Loss, type Plan, Refusal } from './kind.ts';
@@ -37,7 +37,7 @@ export interface ResourcesOptions {
   /** The one namespace of this server. */
   readonly namespace: string;
   readonly authorize: Authorize;
-  readonly deliveries: Pick<DeliveryService, 'groups'>;
+  readonly deliveries: Pick<Deliveries, 'buryingIn'>;
   /** What a door knows of a stream for its status, e.g. addresses. By topic name. */
   readonly streamStatus?: ((topic: string) => Readonly<Record<string, unknown>>) | undefined;
 }

@@ -4,7 +4,7 @@
  */
 import { HadronError } from '@hadron/base';
 import type { Condition, SubscriptionSpec } from '@hadron/contracts/resources';
-import type { DeliveryService } from '../delivery/service.ts';
+import type { Deliveries } from '../delivery/deliveries.ts';
 import type { Registry } from '../state/registry.ts';
 
 export const STORED_KIND = 'Subscription';
@@ -29,7 +29,7 @@ export interface StreamUser {
 }
 
 /** @param stream name of the Stream */
-export function usersOf(stream: string, registry: Registry, deliveries: Pick<DeliveryService, 'groups'>): StreamUser[] {
+export function usersOf(stream: string, registry: Registry, deliveries: Pick<Deliveries, 'buryingIn'>): StreamUser[] {
   const users: StreamUser[] = [];
   for (const { name, value } of registry.list<StoredSubscription>(STORED_KIND)) {
     const { stream: source, delivery } = value.spec;
@@ -37,11 +37,8 @@ export function usersOf(stream: string, registry: Registry, deliveries: Pick<Del
     else if (delivery?.policy?.deadLetterStream === stream)
       users.push({ text: `Subscription ${name} (dead letters)`, subscription: undefined });
   }
-  for (const { stream: source, group, sessions, settings } of deliveries.groups()) {
-    const target = settings.policy.deadLetterStream ?? `${source}.dead`;
-    if (sessions > 0 && source !== stream && target === stream)
-      users.push({ text: `group ${group} of Stream ${source} (dead letters)`, subscription: undefined });
-  }
+  for (const { stream: source, group } of deliveries.buryingIn(stream))
+    users.push({ text: `group ${group} of Stream ${source} (dead letters)`, subscription: undefined });
   return users;
 }
 
