@@ -4,6 +4,10 @@
  */
 import type { BrokerSabotage } from '@hadron/broker';
 import { forEachSeed, SeedFailure, type Sim, type SimOptions } from '@hadron/testkit';
+import type { DeliverySabotage } from '../../packages/broker/src/delivery/core/machine.ts';
+
+/** Every way to break what is simulated. */
+export type ScenarioSabotage = BrokerSabotage & DeliverySabotage;
 
 export interface Scenario {
   readonly name: string;
@@ -14,13 +18,13 @@ export interface Scenario {
    * @returns what happened, as numbers that are added up over the seeds: a run that exercises nothing should be seen
    * @throws anything, when a promise was broken
    */
-  run(sim: Sim, sabotage: BrokerSabotage): Promise<Record<string, number>>;
+  run(sim: Sim, sabotage: ScenarioSabotage): Promise<Record<string, number>>;
 }
 
 export interface SeedRange {
   readonly first: number;
   readonly count: number;
-  readonly sabotage?: BrokerSabotage;
+  readonly sabotage?: ScenarioSabotage;
   /** Called after every seed. */
   readonly onSeed?: (seed: number) => void;
 }

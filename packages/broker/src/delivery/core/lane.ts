@@ -2,7 +2,8 @@
  * A lane (delivery.md D9): events of one key of one partition, in order. It exists while it has events that are not settled.
  * What waits in it is kept as offsets; objects are made for what is out.
  *
- * Always true: `waiting` is ascending; of `active` at most the window's number; all that are out are out to `session`.
+ * Always true: `waiting` is ascending; `active` are at most the window's number, all handed out to `session`. Another session
+ * gets the next one only when none is active: else a crash could bring one again that the other session never saw.
  */
 import { Deadline } from '../../groups/deadlines.ts';
 import type { Delivery } from './delivery.ts';
@@ -15,8 +16,7 @@ export class Lane extends Deadline<string> {
   readonly waiting = new Waiting();
   /** Handed out, and not durably settled. */
   readonly active: Delivery[] = [];
-  /** Of `active`, those that are out. */
-  out = 0;
+  /** Of what is active; the next goes there too, until all of it is durably settled or came back. */
   session: Session | undefined;
   place: Place = 'idle';
 

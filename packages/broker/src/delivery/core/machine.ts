@@ -117,6 +117,8 @@ export class Machine {
   private readonly deadlines = new Deadlines<number>();
   private readonly limited = new Deadlines<string>();
   private limits: Map<string, SlidingWindow> | undefined;
+  /** Settled by a late answer before they were read again: their lane must still meet them, until that is durable. */
+  private readonly early = new Set<number>();
   private readonly recent = new Map<number, SettledAs>();
 
   // The set that is being gathered:
@@ -169,11 +171,13 @@ export class Machine {
     return this.progress.unsettledCount >= this.options.unsettledMax;
   }
 
-  /** While reading again: the next offset that is not settled; what lies between need not be read. */
+  /** While reading again: the next offset that is not durably settled; what lies between need not be read. */
   nextUnsettled(): number {
-    return this.scan < this.progress.readTo
-      ? (this.progress.unsettled.next(this.scan) ?? this.progress.readTo)
-      : this.scan;
+    const { scan, progress } = this;
+    if (scan >= progress.readTo) return scan;
+    let next = progress.unsettled.next(scan) ?? progress.readTo;
+    for (const id of this.early) if (id >= scan && id < next) next = id;
+    return next;
   }
 
   /** Nothing is to be delivered between here and `to`. */
@@ -205,6 +209,7 @@ export class Machine {
     const delivery = this.deliveries.get(id);
     if (delivery !== undefined) {
       // A late answer was faster than reading; the lane waits until it is durable.
+      this.early.delete(id);
       delivery.lane = item.dueMs > 0 ? undefined : this.laneOf(item.lane);
       delivery.lane?.waiting.insert(id);
       return;
@@ -284,7 +289,7 @@ export class Machine {
         this.limited.set(next, freeAt);
         continue;
       }
-      let session = next.out > 0 ? next.session : undefined;
+      let session = next.active.length > 0 ? next.session : undefined;
       if (session !== undefined && !session.canTake) {
         this.ready.shift();
         next.place = 'parked';
@@ -299,7 +304,6 @@ export class Machine {
       limit?.take(now.ms);
       const delivery = this.track(id, next);
       next.active.push(delivery);
-      next.out++;
       next.session = session;
       this.give(delivery, session, now);
       this.refresh(next);
@@ -362,6 +366,7 @@ export class Machine {
     const cell = step(state, event);
     if (cell.answer === 'stale') return STALE;
     if (cell.answer === 'settled') return { word: 'settled', as: delivery?.end?.as ?? this.settledAs(id, delivery) };
+    if (state === 'unread') this.early.add(id);
     if (delivery === undefined) delivery = this.track(id, undefined);
     switch (verdict.kind) {
       case 'extend':
@@ -516,10 +521,8 @@ export class Machine {
     this.leaveSession(delivery);
     this.deadlines.cancel(delivery);
     delivery.state = cell.to;
-    if (lane !== undefined) {
-      removeFrom(lane.active, delivery);
-      lane.waiting.insert(id);
-    }
+    this.leaveLane(delivery);
+    lane?.waiting.insert(id);
     this.failed.push({ id, failure });
     this.await(delivery);
   }
@@ -541,7 +544,7 @@ export class Machine {
     if (delivery.sent && session?.open === true) this.effects.withdrawn.push({ session, delivery });
     if (lane === undefined) this.ready.unshift(id);
     else {
-      removeFrom(lane.active, delivery);
+      this.leaveLane(delivery);
       lane.waiting.insert(id);
       this.refresh(lane);
     }
@@ -557,17 +560,12 @@ export class Machine {
   }
 
   private leaveSession(delivery: Delivery): void {
-    const { session, lane } = delivery;
+    const { session } = delivery;
     if (session === undefined) return;
     session.out--;
     session.bytes -= delivery.bytes;
     delivery.session = undefined;
     this.out--;
-    if (lane !== undefined && --lane.out === 0) {
-      lane.session = undefined;
-      // Parked with a session that has none of its events any more: any other may take it.
-      if (lane.place === 'parked') lane.place = 'idle';
-    }
     this.options.sessions.changed(session);
     if (session.canTake && session.parked.length > 0) {
       for (const parked of session.parked.splice(0)) parked.machine.unpark(parked.lane);
@@ -584,10 +582,8 @@ export class Machine {
     delivery.end = end;
     if (end?.as === 'dead') this.effects.dead.push(delivery);
     else this.include(delivery);
-    if (this.options.sabotage?.moveLaneEarly === true && delivery.lane !== undefined) {
-      removeFrom(delivery.lane.active, delivery);
-      this.refresh(delivery.lane);
-    } else if (delivery.lane !== undefined) this.refresh(delivery.lane);
+    if (this.options.sabotage?.moveLaneEarly === true) this.leaveLane(delivery);
+    if (delivery.lane !== undefined) this.refresh(delivery.lane);
   }
 
   /** It is settled with the next set. Dead letters come here when their record is at hand. */
@@ -598,6 +594,7 @@ export class Machine {
   }
 
   private await(delivery: Delivery): void {
+    if (delivery.set === this.number) return; // failed, and settled late, in one tick
     delivery.set = this.number;
     this.waiting.push(delivery);
   }
@@ -655,11 +652,11 @@ export class Machine {
     const as = delivery.end?.as ?? 'acked';
     this.counts[COUNTED[as]]++;
     this.deliveries.delete(id);
+    this.early.delete(id);
     this.recent.set(id, as);
     if (this.recent.size > REMEMBERED) this.recent.delete(this.recent.keys().next().value as number);
-    if (lane === undefined) return;
-    removeFrom(lane.active, delivery);
-    this.refresh(lane);
+    this.leaveLane(delivery);
+    if (lane !== undefined) this.refresh(lane);
   }
 
   private waitForDue(delivery: Delivery, failure: Failure, now: Now): void {
@@ -731,6 +728,17 @@ export class Machine {
     this.ready.push(lane);
   }
 
+  /** It is no longer handed out; when it was the last, any session may have the next. */
+  private leaveLane(delivery: Delivery): void {
+    const { lane } = delivery;
+    if (lane === undefined) return;
+    const at = lane.active.indexOf(delivery);
+    if (at !== -1) lane.active.splice(at, 1);
+    if (lane.active.length > 0) return;
+    lane.session = undefined;
+    if (lane.place === 'parked') lane.place = 'idle';
+  }
+
   private limitOf(key: string): SlidingWindow | undefined {
     const { rateLimit } = this.options.settings;
     if (rateLimit === undefined || rateLimit.by !== 'key') return undefined;
@@ -778,11 +786,6 @@ export class Machine {
 const ended = (as: 'expired' | 'gone'): End => ({ as, code: '', reason: '', attempts: 0 });
 
 const clipped = (reason: string): string => (reason.length <= REASON_MAX ? reason : reason.slice(0, REASON_MAX));
-
-function removeFrom<T>(list: T[], item: T): void {
-  const at = list.indexOf(item);
-  if (at !== -1) list.splice(at, 1);
-}
 
 /** Single ids and runs as ascending runs that do not touch. */
 function mergedRuns(ids: readonly number[], runs: readonly number[]): number[] {
