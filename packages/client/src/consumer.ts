@@ -240,19 +240,15 @@ export class Consumer {
    * @returns resolves when the answer is durable. @throws STALE_DELIVERY, ALREADY_SETTLED, CLIENT_CLOSED, or why it was lost
    */
   settle(held: Held, verdict: Verdict): Promise<void> {
-    if (held.state === 'done') {
-      return Promise.reject(new HadronError('ALREADY_SETTLED', 'this delivery was answered before; answer once'));
-    }
+    const open = held.state !== 'done';
     const answered = this.#answer(held, verdict);
-    this.#leave(held, verdict, answered);
+    if (open) this.#leave(held, verdict, answered);
     return answered;
   }
 
   /** The time-out begins anew. @throws as {@link settle} */
   extend(held: Held): Promise<void> {
-    return held.state === 'done'
-      ? Promise.reject(new HadronError('ALREADY_SETTLED', 'this delivery was answered before'))
-      : this.#answer(held, { kind: 'extend' });
+    return this.#answer(held, { kind: 'extend' });
   }
 
   /** Nobody will answer it: it goes back when its time is up or the session ends. */
@@ -323,9 +319,10 @@ export class Consumer {
   // --- answers and credit: once per tick -------------------------------------------------------------------------
 
   #answer(held: Held, verdict: Verdict): Promise<void> {
-    if (!held.answerable) return Promise.reject(held.lost ?? closed('session'));
-    if (this.#stop.signal.aborted) return Promise.reject(closed('consumer'));
     return new Promise((resolve, reject) => {
+      if (!held.answerable) throw held.lost ?? closed('session');
+      if (this.#stop.signal.aborted) throw closed('consumer');
+      if (held.state === 'done') throw new HadronError('ALREADY_SETTLED', 'this delivery was answered; answer once');
       this.#unanswered += 1;
       this.#outbox.push({ held, verdict, resolve, reject, inDoubt: false });
       this.#planFlush();

@@ -230,23 +230,19 @@ export class Publisher {
 
   /** A server that does not answer at all must not hold the lane for ever. */
   async #within<T>(deadlineMs: number, answer: Promise<T>): Promise<T> {
-    let end = (): void => undefined;
-    const late = new Promise<never>((_, reject) => {
-      const timer = this.#clock.setTimer(Math.max(0, deadlineMs - this.#clock.monotonicMs()), () =>
-        reject(
-          new HadronError(
-            'TIMED_OUT',
-            `no answer to a publish within ${this.#limits.timeoutMs} ms; the events may have been stored: publish them again with the same ids, or look at the stream`,
-          ),
-        ),
+    const over = new AbortController();
+    const late = sleep(this.#clock, Math.max(0, deadlineMs - this.#clock.monotonicMs()), over.signal).then(() => {
+      throw new HadronError(
+        'TIMED_OUT',
+        `no answer within ${this.#limits.timeoutMs} ms; the events may be stored: look, or publish them again with the same ids`,
       );
-      end = () => timer.cancel();
     });
     try {
       return await Promise.race([answer, late]);
     } finally {
-      end();
-      answer.catch(() => undefined); // what comes after its time is nobody's any more
+      over.abort();
+      // The loser of the race is nobody's any more.
+      void Promise.allSettled([answer, late]);
     }
   }
 
