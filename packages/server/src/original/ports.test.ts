@@ -148,6 +148,12 @@ test('numbers stay over a restart, go with their stream, and lead to the partiti
   expect((await metadata(range.first + 3, 2)).internal).toHaveLength(2);
 });
 
+test.each(['7100', '7200-7100', '0-5', '7100-70000', 'a-b'])('%s is no range of ports', async (originalPorts) => {
+  await expect(loadSettings({ flags: { originalPorts }, env: {}, cwd: folder, readText: () => '' })).rejects.toThrow(
+    /^SETTING_INVALID: original-ports = .*FIRST-LAST/,
+  );
+});
+
 test('a nacked batch comes singly, in order, and again until it is handled', async () => {
   const range = await freeRange(3);
   const running = await start(range);

@@ -179,6 +179,15 @@ describe('without a client library', () => {
     expect(unknown.status).toBe(404);
   });
 
+  test('a browser may ask before it calls', async () => {
+    const response = await fetch(`http://${server.authority}/hadron.v1.Streams/Info`, {
+      method: 'OPTIONS',
+      headers: { 'access-control-request-headers': 'x-grpc-web, content-type' },
+    });
+    expect([response.status, response.headers.get('access-control-allow-methods')]).toEqual([204, 'POST']);
+    expect(response.headers.get('access-control-allow-headers')).toBe('x-grpc-web, content-type');
+  });
+
   test('bytes that are no message are refused', async () => {
     for (const type of ['application/proto', 'application/grpc-web', 'application/connect+proto', 'application/json']) {
       for (const path of ['Info', 'Tail', 'Consume', 'Publish']) {

@@ -55,7 +55,8 @@ export class RpcDoor {
     const path = (request.url ?? '').split('?', 1)[0] as string;
     const known = this.methods.has(path);
     if (!known && !type.startsWith('application/grpc') && !type.startsWith('application/connect+')) return false;
-    if (isGrpc(type) && 'stream' in request) this.grpc(request, path);
+    if (request.method === 'OPTIONS') answerPreflight(request, response);
+    else if (isGrpc(type) && 'stream' in request) this.grpc(request, path);
     else this.byLibrary(request, response);
     return true;
   };
@@ -144,6 +145,17 @@ export class RpcDoor {
     if (counters === undefined) this.over.set(method, (counters = STATUS_NAMES.map(() => new Counter())));
     (counters[status] as Counter).value++;
   }
+}
+
+/** A browser asks before a call to another origin; whether it may was looked at before. */
+function answerPreflight(request: RpcRequest, response: RpcResponse): void {
+  const asked = request.headers['access-control-request-headers'];
+  response.statusCode = 204;
+  response.setHeader('allow', 'POST');
+  response.setHeader('access-control-allow-methods', 'POST');
+  response.setHeader('access-control-max-age', '600');
+  if (asked !== undefined) response.setHeader('access-control-allow-headers', asked);
+  response.end();
 }
 
 /** Plain gRPC: `application/grpc`, perhaps with the format behind it. gRPC-Web begins the same. */
