@@ -39,8 +39,11 @@ export class Connection {
   #session: ClientHttp2Session | undefined;
   #closed = false;
 
-  constructor(url: string, token?: string) {
+  readonly #pingMs: number;
+
+  constructor(url: string, pingMs: number, token?: string) {
     this.#url = new URL(url).origin;
+    this.#pingMs = pingMs;
     this.#authorization = token === undefined ? {} : { authorization: `bearer ${token}` };
   }
 
@@ -100,11 +103,31 @@ export class Connection {
     const forget = (): void => {
       if (this.#session === session) this.#session = undefined;
     };
-    session.on('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
+    session.on('connect', () => {
+      session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+      this.#watch(session);
+    });
     session.on('error', forget); // each of its calls is told by its own error
     session.on('goaway', forget);
     session.on('close', forget);
     return session;
+  }
+
+  /** A network can vanish without a word: a connection that has not answered a ping when the next is due is lost. */
+  #watch(session: ClientHttp2Session): void {
+    let isAnswered = true;
+    const timer = setInterval(() => {
+      if (!isAnswered) {
+        session.destroy(new Error('no answer to a ping'));
+        return;
+      }
+      isAnswered = false;
+      session.ping((error) => {
+        isAnswered = error === null;
+      });
+    }, this.#pingMs);
+    timer.unref();
+    session.once('close', () => clearInterval(timer));
   }
 }
 

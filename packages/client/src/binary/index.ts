@@ -52,6 +52,8 @@ export interface BinaryTransportOptions {
   readonly url: string;
   /** Sent as `authorization: bearer …`. */
   readonly token?: string | undefined;
+  /** A connection that answers no ping for so long is lost. Milliseconds, default 15,000. */
+  readonly pingMs?: number | undefined;
   /** For the timestamps of records. Default: the system's. */
   readonly clock?: Clock | undefined;
 }
@@ -73,6 +75,7 @@ export function binaryTransport(options: BinaryTransportOptions): Transport {
   return new BinaryTransport(options);
 }
 
+const PING_MS = 15_000;
 /** Batches of a tail that wait for their reader; above it the server is held back. */
 const TAIL_BATCHES_MAX = 8;
 
@@ -82,8 +85,8 @@ class BinaryTransport implements Transport {
   readonly #control: Transport;
   readonly #infos = new Map<string, StreamInfo>();
 
-  constructor({ url, token, clock = clientClock }: BinaryTransportOptions) {
-    this.#connection = new Connection(url, token);
+  constructor({ url, token, pingMs = PING_MS, clock = clientClock }: BinaryTransportOptions) {
+    this.#connection = new Connection(url, pingMs, token);
     this.#publishing = new Publishing(this.#connection, clock, (stream) => this.info(stream));
     this.#control = httpTransport({ url, token });
   }

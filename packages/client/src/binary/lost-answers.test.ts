@@ -1,14 +1,15 @@
 /** Statement 5: a batch whose answer was lost is stored once, and a retry is told the first position. */
 import net from 'node:net';
-import { onTestFinished, expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { connect } from '../index.ts';
 import { openWorld } from '../test-world.ts';
 import { binaryTransport } from './index.ts';
 
 /** Passes bytes on, until it is told to let nothing back any more; then it cuts. */
-async function openProxy(target: string): Promise<{ url: string; cutAnswers(): void; cut(): void }> {
+async function openProxy(target: string): Promise<{ url: string; cutAnswers(): void; cut(): void; vanish(): void }> {
   const { port } = new URL(target);
   let silent = false;
+  let vanished = new Set<net.Socket>();
   const sockets = new Set<net.Socket>();
   const server = net.createServer((client) => {
     const upstream = net.connect(Number(port), '127.0.0.1');
@@ -21,10 +22,10 @@ async function openProxy(target: string): Promise<{ url: string; cutAnswers(): v
         upstream.destroy();
       });
     }
-    client.pipe(upstream);
+    client.on('data', (chunk) => vanished.has(client) || upstream.write(chunk));
     upstream.on('data', (chunk) => {
       if (silent) client.destroy();
-      else client.write(chunk);
+      else if (!vanished.has(client)) client.write(chunk);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -34,6 +35,10 @@ async function openProxy(target: string): Promise<{ url: string; cutAnswers(): v
     cutAnswers() {
       silent = true;
       setTimeout(() => (silent = false), 120);
+    },
+    /** Nothing comes through any more on the connections that stand, and nobody is told. */
+    vanish() {
+      vanished = new Set(sockets);
     },
     cut() {
       for (const socket of sockets) socket.destroy();
@@ -70,5 +75,28 @@ test('events published while answers are lost are stored exactly once, in order,
   const end = await orders.publish('end', null, { partition: 0 });
   const inFirst = [...seen.values()].filter((place) => place.startsWith('0/')).length;
   expect(end.offset).toBe(inFirst);
+  await client.close();
+});
+
+test('a network that vanishes without a word: the connection is given up, and everything goes on with the next', async () => {
+  const world = await openWorld();
+  onTestFinished(() => world.close());
+  const proxy = await openProxy(await world.listen());
+  const client = connect({
+    source: '/shop',
+    transport: binaryTransport({ url: proxy.url, pingMs: 60 }),
+    telemetry: false,
+  });
+  const orders = client.stream('orders');
+  const seen: unknown[] = [];
+  const stop = new AbortController();
+  const running = orders.run({ group: 'g', signal: stop.signal }, (m) => seen.push(m.data));
+  await orders.publish('n', 0);
+  await vi.waitFor(() => expect(seen).toEqual([0]));
+  proxy.vanish();
+  await expect(orders.publish('n', 1)).resolves.toMatchObject({ offset: 1 });
+  await vi.waitFor(() => expect(seen).toEqual([0, 1]), { timeout: 5_000 });
+  stop.abort();
+  await running;
   await client.close();
 });
