@@ -6,7 +6,6 @@
  * nothing grows without end; the handler hears of the end of the call exactly once, unless it ended it.
  */
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { type Clock, HadronError, type Logger, type Timer } from '@hadron/base';
 import { ANONYMOUS, type Identity } from '@hadron/broker';
@@ -33,6 +32,8 @@ const CONTENT_TYPE = 'application/grpc+proto';
 
 export class GrpcCall implements Call {
   readonly identity: Identity = ANONYMOUS;
+  readonly peer: string;
+  readonly local: Call['local'];
   private readonly stream: ServerHttp2Stream;
   private readonly headers: IncomingHttpHeaders;
   private readonly method: string;
@@ -52,6 +53,10 @@ export class GrpcCall implements Call {
     this.headers = headers;
     this.method = method;
     this.options = options;
+    // Read now: a connection that is gone tells nothing of itself.
+    const { remoteAddress, remotePort, localAddress, localPort } = stream.session?.socket ?? {};
+    this.peer = `${remoteAddress ?? '?'}:${remotePort ?? 0}`;
+    this.local = { host: localAddress ?? '', port: localPort ?? 0 };
     this.framer = new MessageFramer(options.messageBytesMax, (message, compressed) => {
       if (!this.over) this.handler?.message(compressed ? this.decompress(message) : message);
     });
@@ -86,18 +91,8 @@ export class GrpcCall implements Call {
     stream.on('drain', () => this.drained());
   }
 
-  get peer(): string {
-    const { remoteAddress, remotePort } = this.stream.session?.socket ?? {};
-    return `${remoteAddress ?? '?'}:${remotePort ?? 0}`;
-  }
-
   get authority(): string {
     return this.headers[':authority'] ?? this.headers.host ?? '';
-  }
-
-  get local(): { readonly host: string; readonly port: number } {
-    const { address, port } = (this.stream.session?.socket.address() ?? {}) as Partial<AddressInfo>;
-    return { host: address ?? '', port: port ?? 0 };
   }
 
   header(name: string): string | undefined {
