@@ -47,7 +47,7 @@ export function deadLetterRoutes(services: AskServices): readonly Route[] {
       action: 'change',
       target,
       async handle(call) {
-        const body = object(await call.json(), 'body', [...SELECTION, 'to', 'dryRun']);
+        const body = object(await call.json(), 'body', [...SELECTION, 'limit', 'to', 'dryRun']);
         const to = optional(body['to'], 'to', text);
         const { deliveries } = services();
         const letters = deliveries.deadLetters(selectionOf(call.param('stream'), body));
@@ -60,7 +60,7 @@ export function deadLetterRoutes(services: AskServices): readonly Route[] {
       action: 'delete',
       target,
       async handle(call) {
-        const body = object(await call.json(), 'body', [...SELECTION, 'dryRun']);
+        const body = object(await call.json(), 'body', [...SELECTION, 'limit', 'dryRun']);
         const { deliveries } = services();
         const letters = deliveries.deadLetters(selectionOf(call.param('stream'), body));
         await settle(call, letters, body, (some) => deliveries.drop(some));
@@ -84,7 +84,23 @@ function queryOf(call: Call): DeadLetterQuery {
       });
     }
   }
-  return { stream: call.param('stream'), group: call.query('group'), code: call.query('code'), filters };
+  return {
+    stream: call.param('stream'),
+    group: call.query('group'),
+    code: call.query('code'),
+    filters,
+    position: positionOf(call.query('position')),
+  };
+}
+
+/** `PARTITION/OFFSET` in the dead-letter stream. */
+function positionOf(text: string | undefined): DeadLetterQuery['position'] {
+  if (text === undefined) return undefined;
+  const match = /^(\d{1,9})\/(\d{1,15})$/.exec(text);
+  if (match !== null) return { partition: Number(match[1]), offset: Number(match[2]) };
+  throw new RequestRefused(400, 'position must be PARTITION/OFFSET in the dead-letter stream, such as 0/42', {
+    field: 'position',
+  });
 }
 
 function selectionOf(stream: string, body: Readonly<Record<string, unknown>>): DeadLetterQuery {
@@ -93,6 +109,7 @@ function selectionOf(stream: string, body: Readonly<Record<string, unknown>>): D
     group: optional(body['group'], 'group', text),
     code: optional(body['code'], 'code', text),
     filters: optional(body['filters'], 'filters', (v, f) => list(v, f, FILTERS_MAX) as readonly Filter[]),
+    limit: optional(body['limit'], 'limit', (v, f) => integer(v, f, 1, Number.MAX_SAFE_INTEGER)),
     position: optional(body['position'], 'position', (v, f) => {
       const { partition, offset } = object(v, f, ['partition', 'offset']);
       return {

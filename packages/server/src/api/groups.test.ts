@@ -103,6 +103,19 @@ test('D5 a group is made, described, changed, paused, moved, emptied and removed
   expect(await server.call('GET', MAIL)).toMatchObject({ status: 404, body: { code: 'GROUP_NOT_FOUND' } });
 });
 
+test('D4 a group begins at offsets that are given, such as those of a Kafka group', async () => {
+  const server = await openServer();
+  await publish(server, '1', '2', '3');
+  const body = { ordering: 'none', startOffsets: [{ partition: 0, offset: 2 }] };
+  expect(await server.call('PUT', MAIL, body)).toMatchObject({
+    status: 200,
+    body: { settings: { ordering: 'none' }, partitions: [{ partition: 0, floor: 2, lag: 1 }] },
+  });
+  expect((await pull(server, { waitMs: 1_000 })).map(({ offset }) => offset)).toEqual([2]);
+  const beyond = await server.call('PUT', '/streams/orders/groups/b', { startOffsets: [{ partition: 0, offset: 9 }] });
+  expect(beyond).toMatchObject({ status: 400, body: { code: 'OFFSET_OUT_OF_RANGE' } });
+});
+
 test('D19, D20 dead letters are listed, counted, selected, given again, dropped', async () => {
   const server = await openServer();
   await publish(server, '1', '2', '3', '4');
@@ -128,6 +141,7 @@ test('D19, D20 dead letters are listed, counted, selected, given again, dropped'
   const filter = encodeURIComponent('{"exact":{"subject":"s2"}}');
   expect(await list(`?filter=${filter}`)).toMatchObject({ deadLetters: [{ event: { id: '2' } }] });
   expect(await letters('?limit=2')).toHaveLength(2);
+  expect(await letters(`?position=0/${all[2]?.offset}`)).toMatchObject([{ reason: 'bad 2' }]);
 
   const settle = async (what: string, body: object) =>
     (await server.call('POST', `/streams/orders/dead-letters/${what}`, body)).body;
@@ -137,7 +151,8 @@ test('D19, D20 dead letters are listed, counted, selected, given again, dropped'
   expect(again).toMatchObject({ offset: 1, attempt: 1, redrive: 1, event: { id: '2' } });
   expect(await settle('drop', { position: { partition: 0, offset: all[0]?.offset } })).toEqual({ count: 1 });
   expect((await server.call('GET', '/streams/elsewhere')).status).toBe(200);
-  expect(await settle('redrive', { to: 'elsewhere', group: 'mail' })).toEqual({ count: 2 });
+  expect(await settle('redrive', { to: 'elsewhere', group: 'mail', limit: 1 })).toEqual({ count: 1 });
+  expect(await settle('redrive', { to: 'elsewhere', group: 'mail' })).toEqual({ count: 1 });
   expect(await list('?count=true')).toEqual({ count: 0 });
   const copied = await (await fetch(`${server.url}/streams/elsewhere/events`)).json();
   expect(copied).toMatchObject([{ id: '3' }, { id: '4' }]);
@@ -150,6 +165,8 @@ test('what is wrong is named', async () => {
   const cases: [string, string, object | undefined, number, object][] = [
     ['GET', '/streams/none/groups/g', undefined, 404, {}],
     ['PUT', MAIL, { ordering: 'keys' }, 400, { field: 'settings.ordering' }],
+    ['PUT', MAIL, { startOffsets: { 0: 1 } }, 400, { field: 'startOffsets' }],
+    ['PUT', MAIL, { startOffsets: [{ partition: 0 }] }, 400, { field: 'startOffsets[0].offset' }],
     ['PUT', MAIL, { filters: [{ sql: 'type =' }] }, 400, {}],
     ['POST', `${MAIL}/pull`, { max: 0 }, 400, { field: 'max' }],
     ['POST', `${MAIL}/pull`, { wait: 1 }, 400, { field: 'body.wait' }],
@@ -171,6 +188,8 @@ test('what is wrong is named', async () => {
     ['POST', `${MAIL}/seek`, { to: { from: 'end' } }, 400, { field: 'to.from' }],
     ['GET', `${MAIL}/deliveries?limit=x`, undefined, 400, { field: 'limit' }],
     ['GET', '/streams/orders/dead-letters?filter={', undefined, 400, { field: 'filter' }],
+    ['GET', '/streams/orders/dead-letters?position=7', undefined, 400, { field: 'position' }],
+    ['POST', '/streams/orders/dead-letters/drop', { limit: 0 }, 400, { field: 'limit' }],
     ['POST', '/streams/orders/dead-letters/drop', { to: 'x' }, 400, { field: 'body.to' }],
   ];
   for (const [method, path, body, status, problem] of cases)

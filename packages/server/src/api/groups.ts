@@ -6,7 +6,7 @@ import type { Call } from './call.ts';
 import { deliveriesOf, originOf } from './records.ts';
 import type { Method, Route } from './router.ts';
 import type { AskServices } from './services.ts';
-import { integer, object, optional } from './shape.ts';
+import { integer, list, object, optional } from './shape.ts';
 
 const GROUP = '/v1/streams/{stream}/groups/{group}';
 const PULL_MAX = 10_000;
@@ -15,6 +15,7 @@ const WAIT_MAX_MS = 60_000;
 const LISTED = 100;
 const LISTED_MAX = 10_000;
 const PARTITION_MAX = 0x7fff_ffff;
+const START_OFFSETS_MAX = 100_000;
 
 export function groupRoutes(services: AskServices): readonly Route[] {
   const deliveries = () => services().deliveries;
@@ -47,8 +48,9 @@ export function groupRoutes(services: AskServices): readonly Route[] {
     },
     route('GET', '', 'read', (call, stream, group) => call.sendJson(200, deliveries().describe(stream, group))),
     route('PUT', '', 'create', async (call, stream, group) => {
-      const settings = parseGroupRequest(await call.json());
-      call.sendJson(200, await deliveries().createGroup(stream, group, settings));
+      const body = await call.json();
+      const { startOffsets, settings } = splitStartOffsets(body);
+      call.sendJson(200, await deliveries().createGroup(stream, group, parseGroupRequest(settings), startOffsets));
     }),
     route('PATCH', '', 'change', async (call, stream, group) => {
       const settings = parseGroupRequest(await call.json());
@@ -94,4 +96,25 @@ export function groupRoutes(services: AskServices): readonly Route[] {
       call.sendJson(200, { results: answered });
     }),
   ];
+}
+
+/** `startOffsets` lies beside the settings: where the group begins on some partitions, e.g. those of a Kafka group. */
+function splitStartOffsets(body: unknown): {
+  readonly settings: unknown;
+  readonly startOffsets: ReadonlyMap<number, number> | undefined;
+} {
+  if (typeof body !== 'object' || body === null || !('startOffsets' in body))
+    return { settings: body, startOffsets: undefined };
+  const { startOffsets, ...settings } = body;
+  const offsets = new Map<number, number>();
+  const given = list(startOffsets, 'startOffsets', START_OFFSETS_MAX);
+  for (const [i, one] of given.entries()) {
+    const field = `startOffsets[${i}]`;
+    const { partition, offset } = object(one, field, ['partition', 'offset']);
+    offsets.set(
+      integer(partition, `${field}.partition`, 0, PARTITION_MAX),
+      integer(offset, `${field}.offset`, 0, Number.MAX_SAFE_INTEGER),
+    );
+  }
+  return { settings, startOffsets: offsets };
 }
