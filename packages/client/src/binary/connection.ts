@@ -117,6 +117,7 @@ export class Connection {
   #watch(session: ClientHttp2Session): void {
     let isAnswered = true;
     const timer = setInterval(() => {
+      if (session.destroyed) return; // its end is told in a moment
       if (!isAnswered) {
         session.destroy(new Error('no answer to a ping'));
         return;
