@@ -13,7 +13,8 @@ import { parseArgs } from 'node:util';
 import { hadronMissing, kafkaJars, type RunningServer } from '../tests/compat/launch.ts';
 import { repoRoot, sleep, works } from '../tests/compat/lib/shell.ts';
 import { Results } from './lib/report.ts';
-import { onFloor, ownRows, sharedRows, type Sizes, warm } from './lib/rows.ts';
+import { eventOwnRows, eventRows } from './lib/event-rows.ts';
+import { onFloor, ownRows as kafkaOwnRows, sharedRows as kafkaRows, type Sizes, warm } from './lib/rows.ts';
 import { type Contestant, contestants, discard, rssMb, startContestant, type Workplace } from './lib/servers.ts';
 import { buildTools, toolsMissing } from './lib/tools.ts';
 
@@ -34,11 +35,13 @@ const { values: options, positionals } = parseArgs({
   },
 });
 
+const sharedRows = [...kafkaRows, ...eventRows];
+const ownRows = [...kafkaOwnRows, ...eventOwnRows];
 const rowIds = [...sharedRows.map((row) => row.id), 'rss', ...ownRows.map((row) => row.id)];
 if (options.help) {
   console.log(`usage: npm run bench [-- ROW…] [options]     (npm run bench:kafka = the same with --kafka)
 
-rows: ${rowIds.join(', ')}; default: all
+rows: ${rowIds.join(', ')}; default: all, kafka = the rows of issue 3, events = those of issue 4
 
   --rounds N            interleaved rounds (7)
   --kafka               also Apache Kafka 4.3.1, with its default and with flush.messages=1
@@ -62,7 +65,7 @@ if (missing !== undefined) {
   console.log(`skipped: ${missing}`);
   process.exit(0);
 }
-const unknown = positionals.filter((row) => !rowIds.includes(row));
+const unknown = positionals.filter((row) => !rowIds.includes(row) && row !== 'kafka' && row !== 'events');
 if (unknown.length > 0) {
   console.error(`no such row: ${unknown.join(', ')}; there are ${rowIds.join(', ')}`);
   process.exit(2);
@@ -85,7 +88,11 @@ const sizes: Sizes = {
   seconds: Number(options.seconds),
 };
 const rounds = Number(options.rounds);
-const wants = (row: string): boolean => positionals.length === 0 || positionals.includes(row);
+const families = { kafka: [...kafkaRows, ...kafkaOwnRows, { id: 'rss' }], events: [...eventRows, ...eventOwnRows] };
+const asked = positionals.flatMap((one) =>
+  one === 'kafka' || one === 'events' ? families[one].map((row) => row.id) : [one],
+);
+const wants = (row: string): boolean => asked.length === 0 || asked.includes(row);
 
 const taking = await whoTakesPart();
 const results = new Results();
@@ -171,8 +178,9 @@ async function runSharedRows(): Promise<void> {
       // Kafka's JIT needs about 20 s; Node's far less.
       const seconds = who.startsWith('kafka') ? 20 : 8;
       if (who === 'kafka-sync' && servers.has('kafka')) continue;
+      if (rows.every((row) => row.warmsItself)) continue;
       say(`warming ${who}`);
-      if (rows.length > 0) await warm(server, who, seconds);
+      await warm(server, who, seconds);
     }
     for (let round = 1; round <= rounds; round++) {
       for (const row of rows) {
@@ -183,7 +191,10 @@ async function runSharedRows(): Promise<void> {
             const sample =
               server === undefined
                 ? await onFloor(row, place, sizes, round)
-                : await row.run({ who, port: server.port, pid: server.pid, place, sizes }, round);
+                : await row.run(
+                    { who, port: server.port, httpPort: server.httpPort, pid: server.pid, place, sizes },
+                    round,
+                  );
             results.add(row.id, row.title, who, sample);
             say(`round ${round}/${rounds}  ${row.id}  ${who}: ${brief(sample)}`);
           } catch (error) {

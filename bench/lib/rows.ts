@@ -35,6 +35,8 @@ export interface SharedRow {
   readonly id: string;
   readonly title: string;
   readonly who: readonly Contestant[];
+  /** Each run has a part that is not measured: the server need not be warmed for it. */
+  readonly warmsItself?: true;
   run(on: Target, round: number): Promise<Sample>;
 }
 
@@ -42,6 +44,8 @@ export interface SharedRow {
 export interface Target {
   readonly who: Contestant;
   readonly port: number;
+  /** Of Hadron's API. */
+  readonly httpPort: number;
   readonly pid: number;
   readonly place: Workplace;
   readonly sizes: Sizes;
@@ -258,7 +262,7 @@ export async function warm(server: RunningServer, who: Contestant, seconds: numb
 export async function onFloor(row: SharedRow, place: Workplace, sizes: Sizes, round: number): Promise<Sample> {
   const dir = freshDir(place, 'floor');
   try {
-    return await withFloor(dir, (port, pid) => row.run({ who: 'floor', port, pid, place, sizes }, round));
+    return await withFloor(dir, (port, pid) => row.run({ who: 'floor', port, httpPort: 0, pid, place, sizes }, round));
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
@@ -343,7 +347,7 @@ export const ownRows: readonly OwnRow[] = [
           tool('kblast', { port: server.port, topic, check: true, ...load }),
         );
         await sleep(1000);
-        const on = { who, port: server.port, pid: server.pid, place, sizes };
+        const on = { who, port: server.port, httpPort: server.httpPort, pid: server.pid, place, sizes };
         const sample = await ackLatency(on, 'latency', { count: 20_000 });
         await Promise.all(neighbours);
         add('L1-checkpoint', this.title, sample);
@@ -401,7 +405,7 @@ export const ownRows: readonly OwnRow[] = [
         let stored = 0;
         for (const gb of sizes.storedGb.toSorted((a, b) => a - b)) {
           for (; stored < gb * 1000; stored += 800) await fill(server.port, 'stored', 12, 763);
-          const on = { who, port: server.port, pid: server.pid, place, sizes };
+          const on = { who, port: server.port, httpPort: server.httpPort, pid: server.pid, place, sizes };
           for (let round = 0; round < 5; round++) {
             const load = { connections: 2, inFlight: 4, partitions: 1, batchBytes: 262_144, recordBytes: 100 };
             const produced = await produceRun(on, `stored-${gb}-${round}`, { ...load, megabytes: 500, per: 'GB' });

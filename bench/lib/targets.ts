@@ -1,5 +1,5 @@
 /**
- * The figures that must hold (issue 3, section D), as data. A value holds absolutely, or where `orFloor` is given as ratio
+ * The figures that must hold (issue 3, section D; issue 4, statements 12 and 19), as data. A value holds absolutely, or where `orFloor` is given as ratio
  * to the floor in the same round: the machine may be slower than the one the figures came from.
  */
 import type { Contestant } from './servers.ts';
@@ -55,6 +55,24 @@ export const targets: readonly Target[] = [
   { row: 'idle-60s', who: 'durable', metric: 'KB/connection', max: 10 },
   { row: 'idle-60s', who: 'durable', metric: 'CPU %', max: 0.5 },
   { row: 'idle-500ms', who: 'durable', metric: 'CPU µs/poll', max: 40 },
+  { row: 'E1', who: 'durable', metric: 'k/s', min: 150 },
+  { row: 'E2', who: 'durable', metric: 'k/s', min: 1000 },
+  { row: 'G1', who: 'durable', metric: 'k/s', min: 60 },
+  { row: 'G2', who: 'durable', metric: 'k/s', min: 20 },
+  { row: 'G3', who: 'durable', metric: 'p50 µs', max: 1000 },
+  { row: 'G3', who: 'durable', metric: 'p99 µs', max: 5000 },
+  { row: 'G3-sdk', who: 'durable', metric: 'p50 µs', max: 1000 },
+  { row: 'G3-sdk', who: 'durable', metric: 'p99 µs', max: 5000 },
+  { row: 'H1', who: 'durable', metric: 'k/s', min: 18 },
+  { row: 'H1', who: 'durable', metric: 'CPU µs', max: 45 },
+  { row: 'H2', who: 'durable', metric: 'p99 µs', max: 200_000 },
+  { row: 'H2', who: 'durable', metric: 'CPU %', max: 100 },
+  { row: 'delayed', who: 'durable', metric: 'RSS +MB', max: 30 },
+  { row: 'delayed', who: 'durable', metric: 'idle CPU %', max: 0.5 },
+  { row: 'in-flight', who: 'durable', metric: 'RSS +MB', max: 300 },
+  { row: 'idle-groups', who: 'durable', metric: 'RSS +MB', max: 40 },
+  { row: 'idle-groups', who: 'durable', metric: 'idle CPU %', max: 0.5 },
+  { row: 'group-recovery', who: 'durable', metric: 's', max: 1 },
 ];
 
 /** In the same run Hadron is ahead of Kafka in these (issue 3, section D, introduction). */

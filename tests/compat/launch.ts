@@ -16,6 +16,8 @@ export interface RunningServer {
   readonly name: string;
   readonly host: string;
   readonly port: number;
+  /** Of Hadron's API; 0 where there is none. */
+  readonly httpPort: number;
   /** Process whose CPU and memory the benchmarks read. */
   readonly pid: number;
   readonly dataDir: string;
@@ -35,6 +37,8 @@ export interface LaunchOptions {
   settings?: Record<string, string>;
   /** Hadron only. */
   durability?: 'fsync' | 'os';
+  /** Hadron only: for Node, such as `--inspect=127.0.0.1:0`. */
+  nodeArguments?: readonly string[];
   readyTimeoutMs?: number;
 }
 
@@ -57,6 +61,7 @@ export async function startHadron(options: LaunchOptions = {}): Promise<RunningS
   const settings = { ...defaultSettings, ...options.settings };
   const command = [
     process.execPath,
+    ...(options.nodeArguments ?? []),
     hadronBin,
     'start',
     '--data',
@@ -76,6 +81,7 @@ export async function startHadron(options: LaunchOptions = {}): Promise<RunningS
   child.stderr.on('data', (chunk: Buffer) => appendFileSync(logFile, chunk));
   let pending = '';
   let readyPid: number | undefined;
+  let httpPort = 0;
   const ready = new Promise<void>((done, failed) => {
     const timer = setTimeout(() => failed(new Error('no ready line in time')), options.readyTimeoutMs ?? 60_000);
     child.stdout.on('data', (chunk: Buffer) => {
@@ -87,6 +93,7 @@ export async function startHadron(options: LaunchOptions = {}): Promise<RunningS
         const event = parseJson(line);
         if (event?.['event'] !== 'ready') continue;
         if (typeof event['pid'] === 'number') readyPid = event['pid'];
+        httpPort = (event['httpAddress'] as { port: number }).port;
         clearTimeout(timer);
         done();
       }
@@ -108,6 +115,7 @@ export async function startHadron(options: LaunchOptions = {}): Promise<RunningS
   const pid = readyPid ?? deepestChild(child.pid!);
   return running('hadron', child, {
     port,
+    httpPort,
     pid,
     dataDir,
     ownsDataDir,
@@ -194,6 +202,7 @@ export async function startKafka(options: LaunchOptions = {}): Promise<RunningSe
   }
   return running('kafka', child, {
     port,
+    httpPort: 0,
     pid: child.pid!,
     dataDir,
     ownsDataDir,
@@ -212,6 +221,7 @@ function running(
   child: ChildProcess,
   facts: {
     port: number;
+    httpPort: number;
     pid: number;
     dataDir: string;
     ownsDataDir: boolean;
