@@ -30,7 +30,7 @@ import type {
   Verdict,
 } from '@hadron/contracts';
 import { asHadronError, closed, failure, isTransient } from './errors.ts';
-import { onAbort, retryDelayMs, sleep } from './time.ts';
+import { retryDelayMs, sleep, within } from './time.ts';
 
 /** A delivery in this process's hands. */
 export class Held {
@@ -136,7 +136,7 @@ export class Consumer {
         let error: HadronError | undefined;
         try {
           // Asking for it makes a stream that is not there yet, where the server does that.
-          if (!opened) await this.#options.transport.info(this.#options.stream);
+          if (!opened) await this.#inTime(this.#options.transport.info(this.#options.stream));
           error = await this.#connected(() => {
             opened = true;
             failures = 0;
@@ -177,7 +177,13 @@ export class Consumer {
       ended: (error) => current() && this.#endSession(error === undefined ? undefined : asHadronError(error)),
     });
     this.#early = [];
-    const session = await this.#unlessStopped(opening);
+    let session: TransportSession | undefined;
+    try {
+      session = await this.#inTime(opening);
+    } finally {
+      // One that opens after all is nobody's.
+      if (session === undefined) opening.then((late) => late.close()).catch(() => undefined);
+    }
     if (session === undefined) return undefined;
     onOpen();
     this.#session = session;
@@ -192,19 +198,13 @@ export class Consumer {
     return error;
   }
 
-  /** A session that opens after its consumer was closed is closed too. */
-  async #unlessStopped(opening: Promise<TransportSession>): Promise<TransportSession | undefined> {
-    let forget = (): void => undefined;
-    const stopped = new Promise<undefined>((resolve) => {
-      forget = onAbort(this.#stop.signal, () => resolve(undefined));
-    });
-    try {
-      const session = await Promise.race([opening, stopped]);
-      if (session === undefined) opening.then((late) => late.close()).catch(() => undefined);
-      return session;
-    } finally {
-      forget();
-    }
+  /** Undefined: the consumer was stopped. @throws HadronError TIMED_OUT a server that accepts and never answers */
+  async #inTime<T>(answer: Promise<T>): Promise<T | undefined> {
+    const { clock, connectTimeoutMs } = this.#options;
+    const result = await within(clock, connectTimeoutMs, answer, this.#stop.signal);
+    if (result === undefined && !this.#stop.signal.aborted)
+      throw new HadronError('TIMED_OUT', `no answer within ${connectTimeoutMs} ms`, { effect: 'none' });
+    return result;
   }
 
   // --- deliveries ------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ export class FaultyTransport implements Transport {
   loseVerdicts = 0;
   /** No session can be opened. */
   down = false;
+  /** So many sessions are asked for in vain: nobody answers. */
+  mute = 0;
 
   constructor(inner: Transport) {
     this.#inner = inner;
@@ -60,6 +62,10 @@ export class FaultyTransport implements Transport {
   async open(call: OpenSession, listener: SessionListener): Promise<TransportSession> {
     this.opened.push(call);
     if (this.down) throw lost();
+    if (this.mute > 0) {
+      this.mute -= 1;
+      return new Promise(() => undefined);
+    }
     let over = false;
     const end = (error: Error | undefined): void => {
       if (over) return;

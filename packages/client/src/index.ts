@@ -17,14 +17,18 @@ const node: Platform = {
     }
   },
   onTerminate: (drain) => {
+    let isDraining = false;
     const onSignal = (): void => {
+      if (isDraining) return;
+      isDraining = true;
       void drain().finally(() => {
         process.removeListener('SIGTERM', onSignal);
-        // Having listened took the signal's usual end away: given back, unless the application listens itself.
+        // Having listened took the signal's usual end away: given back by the last that drains, unless the application
+        // listens itself.
         if (process.listenerCount('SIGTERM') === 0) process.kill(process.pid, 'SIGTERM');
       });
     };
-    process.once('SIGTERM', onSignal);
+    process.on('SIGTERM', onSignal);
     return () => process.removeListener('SIGTERM', onSignal);
   },
 };

@@ -72,6 +72,12 @@ describe('Node', () => {
       const orders = connect({ source: '/worker', url: process.env.URL }).stream('orders');
       (async () => {
         await orders.publishMany([{ type: 'n', data: 1 }, { type: 'n', data: 2 }]);
+        // Another client that takes longer: neither ends the process under the other.
+        connect({ source: '/slow', url: process.env.URL }).stream('orders').run({ group: 'slow' }, async (m) => {
+          await new Promise((resolve) => setTimeout(resolve, 1_000));
+          console.log('slowly done', m.data);
+        });
+        await new Promise((resolve) => setTimeout(resolve, 200));
         await orders.run({ group: 'g' }, async (m) => {
           console.log('begun', m.data);
           await new Promise((resolve) => setTimeout(resolve, 300));
@@ -85,7 +91,7 @@ describe('Node', () => {
     while (!output().includes('begun 1')) await new Promise((resolve) => setTimeout(resolve, 10));
     child.kill('SIGTERM');
     const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-    expect(output().trim().split('\n')).toEqual(['begun 1', 'done 1', 'drained']);
+    expect(output().trim().split('\n')).toEqual(['begun 1', 'done 1', 'drained', 'slowly done 1']);
     expect([code, signal]).toEqual([null, 'SIGTERM']);
     const { connect } = await import('./index.ts');
     await using client = connect({ source: '/test', url });

@@ -16,7 +16,7 @@ import type { Clock, Random } from '@hadron/base';
 import { HadronError } from '@hadron/base/errors';
 import type { CloudEvent, PublishCall, PublishResult, Transport } from '@hadron/contracts';
 import { asHadronError, closed, failure, isTransient } from './errors.ts';
-import { onAbort, retryDelayMs, sleep } from './time.ts';
+import { onAbort, retryDelayMs, sleep, within } from './time.ts';
 import type { Published } from './types.ts';
 
 export interface PublishSet {
@@ -176,7 +176,15 @@ export class Publisher {
       let error: HadronError;
       try {
         const deadlineMs = Math.max(...entries.map((entry) => entry.deadlineMs));
-        const results = await this.#within(deadlineMs, this.#transport.publish(call));
+        // A server that does not answer at all must not hold the lane for ever.
+        const leftMs = Math.max(0, deadlineMs - this.#clock.monotonicMs());
+        const results = await within(this.#clock, leftMs, this.#transport.publish(call));
+        if (results === undefined) {
+          throw new HadronError(
+            'TIMED_OUT',
+            `no answer within ${this.#limits.timeoutMs} ms; the events may be stored: look, or publish them again with the same ids`,
+          );
+        }
         const again = this.#answer(entries, results);
         if (again.entries.length === 0) return;
         entries = again.entries;
@@ -226,24 +234,6 @@ export class Publisher {
       }
     }
     return { entries: again, error: lastError };
-  }
-
-  /** A server that does not answer at all must not hold the lane for ever. */
-  async #within<T>(deadlineMs: number, answer: Promise<T>): Promise<T> {
-    const over = new AbortController();
-    const late = sleep(this.#clock, Math.max(0, deadlineMs - this.#clock.monotonicMs()), over.signal).then(() => {
-      throw new HadronError(
-        'TIMED_OUT',
-        `no answer within ${this.#limits.timeoutMs} ms; the events may be stored: look, or publish them again with the same ids`,
-      );
-    });
-    try {
-      return await Promise.race([answer, late]);
-    } finally {
-      over.abort();
-      // The loser of the race is nobody's any more.
-      void Promise.allSettled([answer, late]);
-    }
   }
 
   /** Counts `bytes` as queued, at once (undefined) or when there is room. An event larger than all the room goes alone. */

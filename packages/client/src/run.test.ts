@@ -344,6 +344,25 @@ describe('run', () => {
     expect(transport.opened.length).toBeGreaterThan(1);
   });
 
+  test('a server that accepts and never answers is given up, at the start and later', async () => {
+    await client.close();
+    open({ connectTimeout: '100ms' });
+    transport.mute = 1;
+    await expect(client.stream('orders').run({ group: 'g' }, ignore)).rejects.toMatchObject({ code: 'TIMED_OUT' });
+    const errors: string[] = [];
+    const stop = new AbortController();
+    const running = client
+      .stream('orders')
+      .run({ group: 'g', signal: stop.signal, onError: (error) => errors.push(error.code) }, ignore);
+    await until(() => expect(transport.established).toBe(1));
+    transport.mute = 1;
+    transport.cut();
+    await until(() => expect(transport.established).toBe(2));
+    stop.abort();
+    await running;
+    expect(errors).toEqual(['CONNECTION_FAILED', 'TIMED_OUT']);
+  });
+
   test('a signal that is aborted already: nothing is opened', async () => {
     await client.stream('orders').run({ group: 'g', signal: AbortSignal.abort() }, ignore);
     expect(transport.opened).toEqual([]);

@@ -75,6 +75,24 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
+/** What `work` resolves with; undefined after `delayMs`, or when `signal` aborts. What comes later is nobody's. */
+export async function within<T>(
+  clock: Clock,
+  delayMs: number,
+  work: Promise<T>,
+  signal?: AbortSignal,
+): Promise<T | undefined> {
+  const over = new AbortController();
+  const forget = onAbort(signal, () => over.abort());
+  try {
+    return await Promise.race([work, sleep(clock, delayMs, over.signal).then(() => undefined)]);
+  } finally {
+    forget();
+    over.abort();
+    work.catch(() => undefined);
+  }
+}
+
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 5_000;
 
