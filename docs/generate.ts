@@ -102,6 +102,7 @@ function settings(): string {
   const deadOwn = own.filter(([, s]) => s.noEffect !== undefined);
   const isStorage = (key: string): boolean => key.startsWith('storage.');
   const isHadron = (key: string): boolean => key.startsWith('hadron.');
+  const isPush = (key: string): boolean => key.startsWith('push.');
   const group = (pick: (key: string) => boolean): string[][] =>
     own.filter(([key, s]) => s.noEffect === undefined && pick(key)).map(row);
   const head = ['setting', 'default', 'allowed', 'what it does'];
@@ -142,12 +143,16 @@ Said with \`--set NAME=VALUE\`, \`HADRON_SET_…\`, or in the file. Names are Ka
 
 ${table(
   head,
-  group((key) => !isStorage(key) && !isHadron(key)),
+  group((key) => !isStorage(key) && !isHadron(key) && !isPush(key)),
 )}
 
 Hadron's own:
 
 ${table(head, group(isHadron))}
+
+Deliveries of [Subscriptions](subscriptions.md):
+
+${table(head, group(isPush))}
 
 The log engine:
 

@@ -1,5 +1,6 @@
 /**
- * Every broker setting: Kafka's under Kafka's names, the engine's under `storage.*`, Hadron's own under `hadron.*`.
+ * Every broker setting: Kafka's under Kafka's names, the engine's under `storage.*`, Hadron's own under `hadron.*`, those of
+ * Subscriptions under `push.*`.
  *
  * Those that only give a topic config its default (`log.segment.bytes`, …) are not written here: they are made from the
  * `from` lists of topic-configs.ts.
@@ -8,6 +9,16 @@ import { bool, int, long, oneOf, type Setting, type SettingValue, type ValueOf }
 import { TOPIC_CONFIGS, type TopicConfig, type TopicConfigKey } from './topic-configs.ts';
 
 const MIB = 1_048_576;
+
+const isDnsName = (text: string): boolean =>
+  text.length <= 253 && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i.test(text);
+
+/** Without the slash at its end. */
+function parseBaseUrl(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isPlain = url?.protocol === 'https:' && url.search === '' && url.hash === '' && url.username === '';
+  return isPlain && url.password === '' ? url.href.replace(/\/+$/, '') : undefined;
+}
 
 /** Settings the broker and the server themselves read, typed. */
 const OWN = {
@@ -62,6 +73,26 @@ const OWN = {
     min: 1,
     doc: 'How long a silent idempotent producer is remembered by a partition.',
   }),
+  'push.allow.http': bool(false, {
+    doc: 'Whether Subscriptions may deliver to plain HTTP; for development, everybody on the way reads along.',
+  }),
+  'push.allow.private': bool(false, {
+    doc: 'Whether Subscriptions may deliver to loopback, link-local, private and reserved addresses. Who may write a Subscription then reaches whatever this server reaches.',
+  }),
+  'push.callback.url': {
+    type: 'string',
+    fallback: '',
+    allowed: 'an https URL without query or fragment, for example https://hadron.example.com; or empty',
+    doc: 'Where sinks reach the HTTP port of this server from outside. They are told a URL below it, at which they may consent to deliveries later; without it they consent at once or not at all.',
+    parse: (text: string) => (text === '' ? text : parseBaseUrl(text)),
+  },
+  'push.origin': {
+    type: 'string',
+    fallback: '',
+    allowed: 'a DNS name, for example hadron.example.com; or empty',
+    doc: 'The name by which sinks know this server and consent to its deliveries (WebHook-Request-Origin). Empty: the host of --advertise, else the name of the machine.',
+    parse: (text: string) => (text === '' || isDnsName(text) ? text : undefined),
+  },
   'queued.max.request.bytes': long(128 * MIB, {
     min: MIB,
     doc: 'Memory for requests received and not yet answered, over all connections; reading pauses above it.',

@@ -185,6 +185,20 @@ describe('broker settings', () => {
     expect(values['group.initial.rebalance.delay.ms']).toBe(0);
   });
 
+  test.each([
+    ['push.origin', 'Hadron.example.com', 'Hadron.example.com'],
+    ['push.origin', 'a_b.example', undefined],
+    ['push.origin', 'https://hadron.example', undefined],
+    ['push.callback.url', 'https://hadron.example.com/', 'https://hadron.example.com'],
+    ['push.callback.url', 'https://example.com:8443/hadron', 'https://example.com:8443/hadron'],
+    ['push.callback.url', 'http://hadron.example.com', undefined],
+    ['push.callback.url', 'https://a:b@hadron.example.com', undefined],
+    ['push.callback.url', 'https://hadron.example.com/?x', undefined],
+    ['push.callback.url', '', ''],
+  ])('%s = %j is %j', (key, text, value) => {
+    expect(BROKER_SETTINGS.get(key)?.parse(text)).toBe(value);
+  });
+
   test('errors name key, value and what is allowed', () => {
     expect(failure(() => resolveBrokerSettings({ 'num.partitions': 'many' })).message).toBe(
       'SETTING_INVALID: num.partitions = "many" is not allowed: expected a whole number from 1 to 10000',
