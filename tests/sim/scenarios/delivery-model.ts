@@ -8,6 +8,8 @@ import { promise } from './broker-model.ts';
 
 /** A delivery may be read from disk between the moment it is handed out and the moment its session sees it. */
 const ON_ITS_WAY_MS = 200;
+/** Timers fire late, never early. */
+const LATE_MS = 10;
 
 export interface Published {
   readonly partition: number;
@@ -66,7 +68,8 @@ export class EventModel {
   /** What happened to it, for a report. */
   get told(): string {
     const attempts = this.attempts.map(
-      (a) => `${a.delivery.attempt}.${a.delivery.redrive} at ${a.atMs.toFixed(0)} ${a.onTheWay.map((v) => v.kind).join('+')}${a.over ? ' over' : ''}`,
+      (a) =>
+        `${a.delivery.attempt}.${a.delivery.redrive} at ${a.atMs.toFixed(0)} ${a.onTheWay.map((v) => v.kind).join('+')}${a.over ? ' over' : ''}`,
     );
     return `[${attempts.join(', ')}], ${this.settled ?? [...this.maybe].join()}, ${this.published.key}`;
   }
@@ -169,13 +172,19 @@ export class GroupModel {
         before++;
         promise(
           out !== undefined && !out.over && out.session === session && before < this.window,
-          () => `${what}: ${other} of its lane comes first and is not settled; ${other.told}; ${JSON.stringify(this.settings)}`,
+          () =>
+            `${what}: ${other} of its lane comes first and is not settled; ${other.told}; ${JSON.stringify(this.settings)}`,
         );
       } else if (offset > event.published.offset) {
         // One behind it was handed out before: then this one was out, and that one was withdrawn or is settled.
         const later = other.attempts.at(-1);
         promise(
-          later === undefined || later.over || this.mayBeSettled(other) || other.redrives > 0,
+          later === undefined ||
+            later.over ||
+            this.now().ms >= later.untilMs ||
+            later.onTheWay.length > 0 ||
+            this.mayBeSettled(other) ||
+            other.redrives > 0,
           () => `${what}: ${other} of its lane is out behind it`,
         );
         promise(
@@ -207,7 +216,11 @@ export class GroupModel {
   /** The last attempt may have been its last without anybody knowing: it timed out, or its session was lost. */
   endedUnanswered(attempt: Attempt): void {
     attempt.over = true;
-    if (this.maxDeliveries > 0 && attempt.delivery.attempt >= this.maxDeliveries) attempt.event.maybe.add('dead');
+    this.mayHaveDied(attempt);
+  }
+
+  private mayHaveDied({ delivery, event }: Attempt): void {
+    if (this.maxDeliveries > 0 && delivery.attempt >= this.maxDeliveries) event.maybe.add('dead');
   }
 
   /** What time has ended. */
@@ -215,7 +228,9 @@ export class GroupModel {
     const { ms } = this.now();
     for (const event of this.events.values()) {
       const last = event.attempts.at(-1);
-      if (last !== undefined && !last.over && ms >= last.untilMs) this.endedUnanswered(last);
+      if (last === undefined || last.over || ms < last.untilMs) continue;
+      if (ms >= last.untilMs + ON_ITS_WAY_MS + LATE_MS) this.endedUnanswered(last);
+      else this.mayHaveDied(last);
     }
   }
 
@@ -247,7 +262,8 @@ export class GroupModel {
       return;
     }
     promise(
-      attempt.delivery.redrive === event.redrives && (last === attempt || last?.over === true),
+      attempt.delivery.redrive === event.redrives &&
+        (last === attempt || last === undefined || last.over || this.now().ms >= last.untilMs),
       () => `${what} was taken, but somebody else has it`,
     );
     attempt.over = true;
@@ -255,6 +271,13 @@ export class GroupModel {
       const { attempt: number } = attempt.delivery;
       if (this.maxDeliveries > 0 && number >= this.maxDeliveries) event.settled = 'dead';
       else {
+        // What its session had behind it in its lane was withdrawn; a lease is not told.
+        const isInLane = attempt.delivery.redrive === 0 && event.published.dueMs === 0;
+        for (const other of isInLane ? this.laneOf(event) : []) {
+          const last = other.attempts.at(-1);
+          if (last !== undefined && (last.atMs > sentMs.ms || last.onTheWay.length > 0)) continue;
+          if (last?.session === attempt.session && other.published.offset > event.published.offset) last.over = true;
+        }
         event.failures = number;
         const backoff = this.backoffMs[Math.min(number, this.backoffMs.length) - 1] ?? 0;
         event.dueMs = sentMs.wallMs + (verdict.delayMs ?? backoff * 0.8 - 1);
@@ -309,7 +332,10 @@ export class GroupModel {
           () => `${what} lies among the dead letters, but nothing sent it there`,
         );
       } else {
-        promise(event.settled !== 'dead' || event.mayBeGone, () => `${what} was given up and lies nowhere: ${event.told}`);
+        promise(
+          event.settled !== 'dead' || event.mayBeGone,
+          () => `${what} was given up and lies nowhere: ${event.told}`,
+        );
         promise(
           event.settled === 'acked' || event.maybe.has('acked') || mayExpire || event.mayBeGone,
           () => `${what} is settled, but nobody acked it, and it is not among the dead letters`,

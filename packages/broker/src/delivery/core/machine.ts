@@ -127,7 +127,7 @@ export class Machine {
   private skipped: number[] = [];
   private redriven: number[] = [];
   private failed: { id: number; failure: Failure }[] = [];
-  private waiting: Delivery[] = [];
+  private waiting = new Set<Delivery>();
 
   constructor(options: MachineOptions, now: Now) {
     this.options = options;
@@ -185,11 +185,11 @@ export class Machine {
     if (to <= this.scan) return;
     const { progress } = this;
     const known = Math.min(to, progress.readTo);
-    // Unsettled, and no longer there.
-    for (let id = progress.unsettled.next(this.scan); id !== undefined && id < known; ) {
-      const next = progress.unsettled.next(id + 1);
-      this.vanished(id);
-      id = next;
+    // While reading again: unsettled, and no longer there.
+    for (let at = this.scan; at < known; ) {
+      const id = progress.unsettled.next(at) ?? known;
+      if (id < known) this.vanished(id);
+      at = id + 1;
     }
     if (to > progress.readTo) this.skip(Math.max(this.scan, progress.readTo), to, 'skipped');
     this.scan = Math.max(this.scan, to);
@@ -494,8 +494,8 @@ export class Machine {
     const reason = clipped(why.reason);
     this.counts.failed++;
     const cell = step(delivery.state, event);
-    // First the later ones: nothing of the lane is out behind an event that comes again.
-    if (lane !== undefined) {
+    // First the later ones: nothing of the lane is out behind an event that comes again (D9).
+    if (lane !== undefined && cell.record === 'fail') {
       for (const later of lane.active.filter((d) => d.id > id && d.state === 'out').reverse()) {
         this.giveBack(later, 'withdraw');
       }
@@ -580,6 +580,9 @@ export class Machine {
     this.deadlines.cancel(delivery);
     delivery.state = cell.to;
     delivery.end = end;
+    // No longer for the set of a failure before it, which may be on its way.
+    delivery.set = 0;
+    this.waiting.delete(delivery);
     if (end?.as === 'dead') this.effects.dead.push(delivery);
     else this.include(delivery);
     if (this.options.sabotage?.moveLaneEarly === true) this.leaveLane(delivery);
@@ -594,14 +597,13 @@ export class Machine {
   }
 
   private await(delivery: Delivery): void {
-    if (delivery.set === this.number) return; // failed, and settled late, in one tick
     delivery.set = this.number;
-    this.waiting.push(delivery);
+    this.waiting.add(delivery);
   }
 
   /** Whether there is something that somebody waits for. */
   get mustCommit(): boolean {
-    return this.waiting.length > 0;
+    return this.waiting.size > 0;
   }
 
   /** Whether there are skips, which may wait a second (D13). */
@@ -617,23 +619,14 @@ export class Machine {
       readTo: this.progress.readTo,
       redrives: this.redriven,
       failures: this.failed,
-      deliveries: this.waiting,
+      deliveries: [...this.waiting],
     };
     this.settled = [];
     this.skipped = [];
     this.redriven = [];
     this.failed = [];
-    this.waiting = [];
+    this.waiting = new Set();
     return set;
-  }
-
-  /** A set could not be committed, and nothing of it was: it goes into the next. */
-  uncollect(set: RecordSet): void {
-    for (const delivery of set.deliveries) delivery.set = this.number;
-    this.waiting = [...set.deliveries, ...this.waiting];
-    this.failed = [...set.failures, ...this.failed];
-    this.redriven = [...set.redrives, ...this.redriven];
-    this.skipped = [...set.runs, ...this.skipped];
   }
 
   /** The set is durable: lanes move on, what failed waits for its time. */
@@ -757,7 +750,7 @@ export class Machine {
 
   /** Nothing is out and nothing waits to be durable: it can be made again from its progress. */
   get isIdle(): boolean {
-    if (this.out > 0 || this.waiting.length > 0 || this.skipped.length > 0) return false;
+    if (this.out > 0 || this.waiting.size > 0 || this.skipped.length > 0) return false;
     for (const { state } of this.deliveries.values()) if (state === 'settling' || state === 'failing') return false;
     return true;
   }
