@@ -129,6 +129,9 @@ const stream = (name: string, spec: object = { partitions: 1 }, metadata: object
   spec,
 });
 
+const named = (count: number): string[] => Array.from({ length: count }, (_, i) => `type-${i}`);
+const manyTypes = (count: number): object[] => named(count).map((type) => ({ exact: { type } }));
+
 const subscription = (name: string, spec: object, metadata: object = {}) => ({
   apiVersion: 'hadron.rs/v1',
   kind: 'Subscription',
@@ -594,7 +597,10 @@ describe('Subscriptions', () => {
 
   test.each([
     ['an unknown stream', { stream: 'nowhere' }, 'spec.stream'],
-    ['CESQL that does not parse', { filters: [{ sql: 'type = ' }] }, 'spec.filters[0]'],
+    ['CESQL that does not parse', { filters: [{ sql: 'type = ' }] }, 'spec.filters[0].sql'],
+    ['CESQL in a corner', { filters: [{ not: { all: [{ sql: '(' }] } }] }, 'spec.filters[0].not.all[0].sql'],
+    ['more filters than a group takes', { filters: [{ any: manyTypes(256) }] }, 'spec.filters[0].any[255]'],
+    ['more types and filters together', { types: named(200), filters: [{ any: manyTypes(200) }] }, 'spec.types'],
     ['a credential without what it needs', { credential: { type: 'REFRESHTOKEN' } }, 'spec.credential.refreshToken'],
   ])('%s is refused', async (_, spec, path) => {
     expect((await world.applyOne(subscription('s', spec))).errors[0]?.path).toBe(path);
@@ -606,6 +612,10 @@ describe('Subscriptions', () => {
     expect((await world.applyOne(subscription('mail', { stream: 'other' }))).errors[0]?.path).toBe('spec.stream');
     const moved = subscription('mail', { delivery: { start: { from: 'latest' } } });
     expect((await world.applyOne(moved)).errors[0]?.path).toBe('spec.delivery.start');
+    const reordered = subscription('mail', { delivery: { ordering: 'none' } });
+    expect((await world.applyOne(reordered)).errors[0]?.path).toBe('spec.delivery.ordering');
+    const asItIs = subscription('mail', { delivery: { ordering: 'key' } });
+    expect((await world.applyOne(asItIs)).errors).toEqual([]);
   });
 
   test('a Stream and its Subscription in one input, in any order', async () => {

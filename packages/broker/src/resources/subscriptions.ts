@@ -3,10 +3,11 @@
  * and only the worker that delivers ({@link SubscriptionKind.all}) sees them.
  */
 import { HadronError, type Random, uuid } from '@hadron/base';
-import { compileFilter } from '@hadron/contracts/filters';
+import { checkFilters } from '@hadron/contracts/filters';
 import {
   API_V1,
   type Condition,
+  groupRequestOf,
   type Resource,
   same,
   SECRET_FIELDS,
@@ -86,7 +87,7 @@ export class SubscriptionKind implements KindService<StoredSubscription> {
     const before = registry.get<StoredSubscription>(STORED_KIND, name);
     const spec = withKeptSecrets(wanted as SubscriptionSpec, before?.value.spec);
     checkCredential(spec);
-    checkExpressions(spec);
+    checkFiltersOf(spec);
     if (topics.byStreamName(spec.stream) === undefined && !pending.has(`Stream/${spec.stream}`))
       throw refuse(
         'spec.stream',
@@ -231,16 +232,23 @@ function checkCredential({ credential }: SubscriptionSpec): void {
   }
 }
 
-/** CESQL that does not parse is refused when it is said (cloudevents.md §7.4). */
-function checkExpressions({ filters = [] }: SubscriptionSpec): void {
-  for (const [i, filter] of filters.entries()) {
+/** What the group would refuse is refused when it is said: CESQL that does not parse (cloudevents.md §7.4), too many filters. */
+function checkFiltersOf(spec: SubscriptionSpec): void {
+  const check = (filters: unknown, path: string): HadronError | undefined => {
     try {
-      compileFilter(filter);
+      checkFilters(filters, path);
     } catch (error) {
-      if (!(error instanceof HadronError)) throw error;
-      throw refuse(`spec.filters[${i}]`, filter, error.message.slice(error.code.length + 2));
+      if (error instanceof HadronError) return error;
+      throw error;
     }
-  }
+    return undefined;
+  };
+  const said = check(spec.filters ?? [], 'spec.filters');
+  // Source and types are filters too, and the limits hold for all of them together.
+  const error = said ?? check(groupRequestOf(spec).filters, 'spec');
+  if (error === undefined) return;
+  const message = error.message.slice(`${error.code}: ${error.field}: `.length);
+  throw refuse(said?.field ?? 'spec.types', undefined, message);
 }
 
 /** @throws Refusal: what a group is bound to */
@@ -251,6 +259,13 @@ function checkUnchangeable(name: string, before: SubscriptionSpec, after: Subscr
     throw cannot('stream', after.stream, `${before.stream}, as it is; or delete the Subscription first`);
   if (groupOf(name, after) !== groupOf(name, before))
     throw cannot('group', after.group, `${groupOf(name, before)}, as it is; or delete the Subscription first`);
+  const orderingOf = ({ delivery }: SubscriptionSpec): string => delivery?.ordering ?? 'key';
+  if (orderingOf(after) !== orderingOf(before))
+    throw cannot(
+      'delivery.ordering',
+      orderingOf(after),
+      `${orderingOf(before)}, as it is; or another Subscription with a group of its own`,
+    );
   if (!same(before.delivery?.start, after.delivery?.start))
     throw cannot('delivery.start', after.delivery?.start, 'as it is; "hadron group seek" moves a group');
 }

@@ -10,7 +10,8 @@ import type { AttributeLookup, CompiledFilter, Filter } from './types.ts';
 const MAX_DEPTH = 16;
 const MAX_FILTERS = 256;
 const MAX_CONDITIONS = 256;
-const MAX_VALUE = 4_096;
+/** Longest value that an attribute is compared with, in UTF-16 units. */
+export const MAX_VALUE = 4_096;
 
 const DIALECTS = ['exact', 'prefix', 'suffix', 'all', 'any', 'not', 'sql'] as const;
 

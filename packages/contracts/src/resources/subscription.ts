@@ -2,8 +2,10 @@
  * Kind Subscription (cloudevents.md §7.1, delivery.md): the events of a Stream, pushed to a sink. What to send and where is
  * here; the words of `delivery` are those of a group (delivery.ts), because a Subscription is one.
  */
+import { MAX_TEXT } from '@hadron/cesql';
 import { z } from 'zod';
-import { DEFAULT_POLICY, type GroupRequest } from '../delivery.ts';
+import { DEFAULT_POLICY, DEFAULT_WINDOW, type GroupRequest, type Start } from '../delivery.ts';
+import { MAX_VALUE } from '../filters/filter.ts';
 import type { Filter } from '../filters/types.ts';
 import { API_V1, metadataOf, objectName, statusFields, topicName } from './metadata.ts';
 
@@ -14,7 +16,7 @@ const attributes = (description: string) =>
         .string()
         .regex(/^[a-z0-9]{1,20}$/)
         .meta({ 'x-allowed': 'an attribute: lower-case letters and digits' }),
-      z.string().min(1),
+      z.string().min(1).max(MAX_VALUE),
     )
     .refine((map) => Object.keys(map).length > 0, 'names no attribute')
     .optional()
@@ -35,7 +37,7 @@ const filter: z.ZodType<Filter> = z
     get not() {
       return filter.optional().describe('This is false.');
     },
-    sql: z.string().min(1).max(65_536).optional().describe('A CESQL expression is true.'),
+    sql: z.string().min(1).max(MAX_TEXT).optional().describe('A CESQL expression is true.'),
   })
   .refine((f) => Object.keys(f).length === 1, 'a filter has exactly one dialect')
   .meta({
@@ -99,14 +101,14 @@ const delivery = z
     window: z
       .int()
       .min(1)
-      .max(10_000)
+      .max(1_000)
       .optional()
       .describe('Events of one lane that may be out. Default 1; for partition 32.'),
     start,
     policy,
     rateLimit: z
       .strictObject({
-        count: z.int().min(1).max(1_000_000_000).describe('So many …'),
+        count: z.int().min(1).max(100_000).describe('So many …'),
         perMs: milliseconds.min(1).describe('… in so many milliseconds.'),
         by: z.enum(['group', 'key']).describe('In all, or of each key.'),
       })
@@ -114,6 +116,7 @@ const delivery = z
       .describe('At most so many deliveries. Default: no limit.'),
     holdRetention: z.boolean().optional().describe('Retention keeps what is not delivered yet. Default false.'),
   })
+  .refine((d) => d.rateLimit?.by !== 'key' || (d.ordering ?? 'key') === 'key', 'a rate limit by key needs ordering key')
   .optional()
   .describe('Order, retries and pace, in the words of groups.');
 
@@ -155,10 +158,13 @@ const spec = z.strictObject({
     .string()
     .min(1)
     .max(249)
+    // oxlint-disable-next-line no-control-regex
+    .regex(/^[^\u0000-\u001f\u007f]*$/)
+    .meta({ 'x-allowed': 'text without control characters' })
     .optional()
     .describe('Name of the group that keeps the progress. Default: the name of the Subscription.'),
   source: z.string().min(1).max(1_024).optional().describe('Only events of exactly this source.'),
-  types: z.array(z.string().min(1).max(1_024)).max(1_000).optional().describe('Only events of one of these types.'),
+  types: z.array(z.string().min(1).max(1_024)).max(250).optional().describe('Only events of one of these types.'),
   filters: z.array(filter).max(100).optional().describe('All must be true.'),
   sink: z
     .url({ protocol: /^https?$/ })
@@ -206,11 +212,34 @@ export const subscriptionV1 = z
 
 export type SubscriptionSpec = z.output<typeof spec>;
 
-/** The settings of the group that a Subscription is. */
-export function groupRequestOf(subscription: SubscriptionSpec): GroupRequest {
-  const { source, types, filters = [], delivery: wanted = {} } = subscription;
+/**
+ * The settings of the group that a Subscription is: all of them, for what a document does not say has its default, also
+ * where it said something else before.
+ */
+export function groupRequestOf({
+  stream,
+  source,
+  types = [],
+  filters = [],
+  delivery = {},
+}: SubscriptionSpec): GroupRequest {
+  const { ordering = 'key', window, start, policy, rateLimit, holdRetention = false } = delivery;
   const implied: Filter[] = [];
   if (source !== undefined) implied.push({ exact: { source } });
-  if (types !== undefined && types.length > 0) implied.push({ any: types.map((type) => ({ exact: { type } })) });
-  return { ...(wanted as GroupRequest), durable: true, filters: [...implied, ...filters] };
+  if (types.length > 0) implied.push({ any: types.map((type) => ({ exact: { type } })) });
+  return {
+    durable: true,
+    start: (start ?? { from: 'beginning' }) as Start,
+    ordering,
+    window: window ?? DEFAULT_WINDOW[ordering],
+    filters: [...implied, ...filters],
+    policy: {
+      ...DEFAULT_POLICY,
+      ...policy,
+      // Named, so that a document which names no other one any more comes back to it.
+      deadLetterStream: policy?.deadLetterStream ?? `${stream}.dead`,
+    },
+    rateLimit,
+    holdRetention,
+  };
 }

@@ -1,6 +1,8 @@
 /** What a document may say, error by error (statements 1 and 2). */
+import { MAX_TEXT } from '@hadron/cesql';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { DEFAULT_POLICY } from '../delivery.ts';
 import { jsonSchema } from './json-schema.ts';
 import { KINDS } from './kinds.ts';
 import { API_V1 } from './metadata.ts';
@@ -268,6 +270,17 @@ test('v1 adds optional fields only', () => {
   }
 });
 
+test.each([
+  [{ filters: [{ sql: `type = '${'x'.repeat(MAX_TEXT)}'` }] }, 'spec.filters[0].sql'],
+  [{ filters: [{ exact: { type: 'x'.repeat(4_097) } }] }, 'spec.filters[0].exact.type'],
+  [{ group: 'a\nb' }, 'spec.group'],
+  [{ delivery: { window: 1_001 } }, 'spec.delivery.window'],
+  [{ delivery: { ordering: 'none', rateLimit: { count: 1, perMs: 1, by: 'key' } } }, 'spec.delivery'],
+])('what no group takes is refused at %#', (spec, path) => {
+  const checked = validate(subscription(spec), 1);
+  expect(checked.ok ? [] : checked.errors.map((error) => error.path)).toEqual([path]);
+});
+
 test('a Subscription is a group', () => {
   const checked = validate(
     subscription({
@@ -280,8 +293,12 @@ test('a Subscription is a group', () => {
   );
   expect(checked.ok && groupRequestOf(checked.wanted.spec as SubscriptionSpec)).toEqual({
     durable: true,
+    start: { from: 'beginning' },
     ordering: 'none',
-    policy: { maxDeliveries: 3 },
+    window: 1,
+    policy: { ...DEFAULT_POLICY, maxDeliveries: 3, deadLetterStream: 'orders.dead' },
+    rateLimit: undefined,
+    holdRetention: false,
     filters: [
       { exact: { source: '/shop' } },
       { any: [{ exact: { type: 'a' } }, { exact: { type: 'b' } }] },
