@@ -234,6 +234,16 @@ describe('publishing', () => {
     expect((await w.ids('s', { from: { offset: firstOf }, partition: 2 })).length).toBe(30);
   });
 
+  test('what is refused names the field, and its message does not repeat the code', async () => {
+    const w = await World.open();
+    await w.stream('s', 1, { 'cleanup.policy': 'compact' });
+    const [keyed, keyless] = await w.publish('s', [event('a', { subject: 'k' }), event('b')]);
+    expect(at(keyed)).toBe('0/0');
+    expect(keyless).toEqual({
+      error: { code: 'EVENT_INVALID', field: 'partitionkey', message: expect.stringMatching(/^stream s is compacted/) },
+    });
+  });
+
   test('an event that does not fit is refused by itself; one that does may be as large as the stream allows', async () => {
     const w = await World.open();
     await w.stream('s', 1, { 'max.message.bytes': '70000' });
@@ -481,6 +491,43 @@ describe('the deduplication window', () => {
       at(first[0]),
     ]);
     expect((await w.ids('s')).length).toBe(2);
+  });
+
+  test('a duplicate of an event that cannot be stored is not answered as if it were', async () => {
+    const log = new MemoryEventLog({ autoSync: true });
+    log.createStream('s', 2, undefined, config);
+    let full = true;
+    const commit = log.commit.bind(log);
+    log.commit = (...args) => {
+      if (full) throw new HadronError('STORAGE_FULL', 'no space');
+      return commit(...args);
+    };
+    const events = new LogEventStreams({
+      log,
+      clock: systemClock,
+      random: systemRandom,
+      createStream: undefined,
+      allocateProducerId() {},
+    });
+    const publish = (list: CloudEvent[], options: PublishOptions = {}): Promise<readonly PublishResult[]> =>
+      new Promise((resolve, reject) =>
+        events.publish('s', list, options, (e, r) => (e === undefined ? resolve(r) : reject(e))),
+      );
+    const twice = [event('a'), event('b'), event('a')];
+    const [call, single, atomic] = await Promise.allSettled([
+      publish(twice),
+      publish([event('b')]),
+      publish(twice, { atomic: true }),
+    ]);
+    expect(call.status === 'fulfilled' && call.value.map(at)).toEqual(['STORAGE_FULL', 'STORAGE_FULL', 'STORAGE_FULL']);
+    expect([single.status, atomic.status]).toEqual(['rejected', 'rejected']);
+    full = false;
+    for (const options of [{}, { atomic: true }]) {
+      const stored = await publish(twice, options);
+      expect(stored[2]).toEqual(stored[0]);
+    }
+    expect([...log.streams()].flatMap((s) => s.partitions.map((p) => p.nextOffset))).toEqual([1, 1]);
+    events.close(new HadronError('STORAGE_CLOSED', 'over'));
   });
 
   test('it is forgotten after its time, and when newer ones take the room', async () => {

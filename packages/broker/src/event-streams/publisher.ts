@@ -377,8 +377,15 @@ export class StreamPublisher {
     const first = dedupe?.find(event);
     if (first !== undefined) {
       stats.duplicateEvents++;
-      this.restOn(first.partition);
-      return first;
+      const batch = this.uncommitted(first);
+      if (batch === undefined) {
+        this.restOn(first.partition);
+        return first;
+      }
+      // It shares the fate of the first, which may not be stored after all.
+      this.placedIn = batch;
+      this.placedAt = first.offset - batch.expectedBase;
+      return undefined;
     }
     const p = chosen ?? this.partitionFor(event);
     const { batchBytesMax } = this;
@@ -446,6 +453,15 @@ export class StreamPublisher {
     return batch;
   }
 
+  /** The batch that will have this position when it is committed; undefined: it was committed. */
+  private uncommitted({ partition, offset }: FirstPosition): Batch | undefined {
+    const open = this.open[partition];
+    if (open !== undefined && offset >= open.expectedBase) return open;
+    return this.sealed?.find(
+      (b) => b.partition.index === partition && offset >= b.expectedBase && offset < b.expectedBase + b.builder.count,
+    );
+  }
+
   private seal(p: number, batch: Batch): void {
     this.open[p] = undefined;
     this.touched.splice(this.touched.indexOf(p), 1);
@@ -506,12 +522,18 @@ export class StreamPublisher {
   }
 }
 
-const asResult = (known: HadronError | FirstPosition): PublishResult =>
-  known instanceof HadronError ? { error: { code: known.code, message: known.message } } : known;
+function asResult(known: HadronError | FirstPosition): PublishResult {
+  if (!(known instanceof HadronError)) return known;
+  const { code, field } = known;
+  return { error: { code, message: messageOf(known), ...(field === undefined ? {} : { field }) } };
+}
+
+/** Without the code in front. */
+const messageOf = ({ code, message }: HadronError): string => message.slice(code.length + 2);
 
 /** The same failure, naming the event among those of its call. */
 function ofEvent(error: HadronError, index: number): HadronError {
-  const what = error.message.slice(error.code.length + 2);
+  const what = messageOf(error);
   const field = error.field === undefined ? `[${index}]` : `[${index}].${error.field}`;
   return new HadronError(error.code, `event ${index} of an atomic call: ${what}; nothing was stored`, { field });
 }

@@ -92,5 +92,5 @@ function errorOf(result: PublishResult | undefined): HadronError {
   if (result === undefined || !('error' in result)) return new HadronError('INTERNAL', 'the event has no result');
   const { code, message, field } = result.error;
   if (!Object.hasOwn(ERRORS, code)) return new HadronError('INTERNAL', message);
-  return new HadronError(code as ErrorCode, message.replace(`${code}: `, ''), { field });
+  return new HadronError(code as ErrorCode, message, { field });
 }
