@@ -291,6 +291,25 @@ describe('messages of hadron.v1.Streams', () => {
   );
 });
 
+describe('many small items in one message', () => {
+  const empty = (count: number): Uint8Array => Uint8Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? 10 : 0));
+
+  test('events: refused beyond 10,000, before an object is made of each', () => {
+    const request = (count: number): Uint8Array =>
+      encoded((w, events: Uint8Array) => w.bytes(tag(3, BYTES), events), empty(count));
+    expect(wire.decodePublishRequest(request(10_000)).events).toHaveLength(10_000);
+    expect(() => wire.decodePublishRequest(request(10_001))).toThrow(/^EVENT_TOO_LARGE.*10000 events/);
+  });
+
+  test('answers: refused beyond 100,000', () => {
+    const items = empty(100_001).map((b) => (b === 10 ? tag(2, BYTES) : b));
+    const request = (count: number): Uint8Array =>
+      encoded((w, bytes: Uint8Array) => w.bytes(tag(3, BYTES), bytes), items.subarray(0, 2 * count));
+    expect(wire.decodeConsumeRequest(request(100_000))).toMatchObject({ kind: 'answers', answers: { sequence: 0 } });
+    expect(() => wire.decodeConsumeRequest(request(100_001))).toThrow(/^REQUEST_INVALID.*100000 answers/);
+  });
+});
+
 describe('wire format', () => {
   const read = (...b: number[]): ProtoReader => {
     const reader = new ProtoReader(Uint8Array.of(...b));

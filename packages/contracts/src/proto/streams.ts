@@ -3,12 +3,17 @@
  * of the binary door and of the SDK. The same bytes as the generated code makes, which a test holds (streams.test.ts).
  *
  * Encoders append to a writer, so that several messages leave in one piece. Decoders give views of the bytes they were
- * handed, not copies, and pass over unknown fields. All decoders @throws HadronError REQUEST_INVALID
+ * handed, not copies, and pass over unknown fields. All decoders @throws HadronError REQUEST_INVALID. What servers decode
+ * has a number of items that is bounded, however small they are: an object is made of each.
  */
 import { HadronError } from '@hadron/base/errors';
 import type { SettledAs, Verdict } from '../delivery.ts';
+import { BATCH_EVENTS_MAX, batchTooLarge } from '../events/validate.ts';
 import type { AnswerResult, PublishResult } from '../transport.ts';
 import { BYTES, ProtoReader, type ProtoWriter, tag, VARINT } from './wire.ts';
+
+/** Of one message. */
+const ANSWERS_MAX = 100_000;
 
 export interface PublishRequest {
   /** Given back in the response. */
@@ -153,6 +158,7 @@ export function encodePublishRequest(w: ProtoWriter, m: PublishRequest): void {
   if (m.atomic) w.uint(int(6), 1);
 }
 
+/** @throws HadronError EVENT_TOO_LARGE more than 10,000 events */
 export function decodePublishRequest(bytes: Uint8Array): PublishRequest {
   const r = new ProtoReader(bytes);
   let sequence = 0;
@@ -169,8 +175,9 @@ export function decodePublishRequest(bytes: Uint8Array): PublishRequest {
       events ??= [];
       const batch = r.message();
       for (let b = batch.next(); b !== 0; b = batch.next()) {
-        if (b === len(1)) events.push(batch.bytes());
-        else batch.skip();
+        if (b !== len(1)) batch.skip();
+        else if (events.length >= BATCH_EVENTS_MAX) throw batchTooLarge();
+        else events.push(batch.bytes());
       }
     } else if (t === len(4)) {
       events = undefined;
@@ -318,8 +325,9 @@ function decodeAnswers(r: ProtoReader): Answers {
   const items: { token: string; verdict: Verdict }[] = [];
   for (let t = r.next(); t !== 0; t = r.next()) {
     if (t === int(1)) sequence = r.uint64();
-    else if (t === len(2)) items.push(decodeAnswer(r.message()));
-    else r.skip();
+    else if (t !== len(2)) r.skip();
+    else if (items.length < ANSWERS_MAX) items.push(decodeAnswer(r.message()));
+    else throw new HadronError('REQUEST_INVALID', `a message has at most ${ANSWERS_MAX} answers; send several`);
   }
   return { sequence, items };
 }
