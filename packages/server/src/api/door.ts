@@ -114,17 +114,17 @@ export class ApiDoor implements HttpDoor {
     const question = url.indexOf('?');
     const path = question < 0 ? url : url.slice(0, question);
     const search = question < 0 ? '' : url.slice(question);
+    const method = request.method ?? 'GET';
+    const { host, origin } = request.headers;
+    if (host === undefined && request.httpVersion === '1.1') return this.refuse(request, response, noHost());
     try {
-      if (request.headers.host === undefined && request.httpVersion === '1.1') throw noHost();
       guard(request.headers, request.httpVersionMajor === 2, options);
+      if (origin !== undefined) this.allowOrigin(response, origin);
     } catch (error) {
-      return this.refuse(request, response, error);
+      if (!this.isUnguarded(method, path)) return this.refuse(request, response, error);
     }
-    const { origin } = request.headers;
-    if (origin !== undefined) this.allowOrigin(response, origin);
     if (options.rpc?.(request, response) === true) return;
 
-    const method = request.method ?? 'GET';
     const found = this.router.find(method, path);
     if (found === undefined) {
       const upgrades = this.sockets.find('GET', path) !== undefined;
@@ -225,6 +225,11 @@ export class ApiDoor implements HttpDoor {
         this.onUnexpected(error);
         socket.destroy();
       });
+  }
+
+  private isUnguarded(method: string, path: string): boolean {
+    const found = this.router.find(method, path);
+    return found !== undefined && 'route' in found && found.route.unguarded === true;
   }
 
   private allowOrigin(response: HttpResponse, origin: string): void {

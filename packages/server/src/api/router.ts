@@ -21,6 +21,11 @@ export interface Guarded {
 
 export interface Route extends Place, Guarded {
   /**
+   * Pages of other sites and other names of this server may come here too (guard.ts), because nobody can call it who was
+   * not given a secret that stands in the path. Default false.
+   */
+  readonly unguarded?: true;
+  /**
    * Answers, now or later. What it throws or rejects with is answered as a problem: a HadronError as it is, everything
    * else as INTERNAL. HEAD comes here as GET.
    */

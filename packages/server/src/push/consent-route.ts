@@ -13,6 +13,8 @@ export function consentRoutes(push: () => Pick<PushService, 'consent'>): readonl
     pattern: `${CONSENT_PATH}{key}`,
     action: 'change',
     target: () => ({ kind: 'Subscription', name: undefined }),
+    // A person follows a link out of a mail, to the name that the world knows this server by.
+    unguarded: true,
     handle(call) {
       const rate = call.header('webhook-allowed-rate') ?? call.query('rate');
       // HEAD comes here as GET; whatever looks whether a link is there does not consent.

@@ -423,7 +423,10 @@ describe('handshake (§8.2)', () => {
     expect(await call(`${key}?rate=0`)).toBe(404);
     expect(await call(key, { method: 'HEAD' })).toBe(404);
     expect(sink.events).toEqual([]);
-    expect(await call(key, { method: 'POST', headers: { 'webhook-allowed-rate': '300' } })).toBe(200);
+    // From a page of another site, as a link in a mail: the guard of the door lets it pass, here and nowhere else.
+    const headers = { 'webhook-allowed-rate': '300', origin: 'https://mail.example' };
+    expect(await call(key, { method: 'PUT', headers })).toBe(403);
+    expect(await call(key, { method: 'POST', headers })).toBe(200);
     expect(await call(key)).toBe(404);
     group.publish(order('2'));
     await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['acked', 'acked']));
