@@ -16,6 +16,7 @@ import { Results } from './lib/report.ts';
 import { eventOwnRows, eventRows } from './lib/event-rows.ts';
 import { onFloor, ownRows as kafkaOwnRows, sharedRows as kafkaRows, type Sizes, warm } from './lib/rows.ts';
 import { type Contestant, contestants, discard, rssMb, startContestant, type Workplace } from './lib/servers.ts';
+import { duels, targets } from './lib/targets.ts';
 import { buildTools, toolsMissing } from './lib/tools.ts';
 
 const { values: options, positionals } = parseArgs({
@@ -95,7 +96,7 @@ const asked = positionals.flatMap((one) =>
 const wants = (row: string): boolean => asked.length === 0 || asked.includes(row);
 
 const taking = await whoTakesPart();
-const results = new Results();
+const results = new Results({ contestants, targets, duels });
 const startedAt = new Date();
 await runSharedRows();
 await runOwnRows();

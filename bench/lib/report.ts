@@ -1,6 +1,5 @@
 /** Collects one sample per round and prints medians, spread, ratios and whether the targets are met. */
-import { contestants, type Contestant } from './servers.ts';
-import { duels, targets } from './targets.ts';
+import type { Duel, Target } from './targets.ts';
 
 /** Figures of one run by name; the unit is part of the name. */
 export type Sample = Record<string, number>;
@@ -21,35 +20,47 @@ export interface Verdict {
 /** The figure whose ratio to the floor is worth printing. */
 const cpuMetrics = ['CPU-s/100k', 'CPU-s/GB'];
 
-export class Results {
-  private readonly samples = new Map<string, Map<Contestant, Sample[]>>();
-  private readonly titles = new Map<string, string>();
-  readonly failures: { row: string; who: Contestant; error: string }[] = [];
+/** Who takes part, in the order of the table, and what is expected of them. */
+export interface Expectations {
+  readonly contestants: readonly string[];
+  readonly targets: readonly Target[];
+  readonly duels: readonly Duel[];
+}
 
-  add(row: string, title: string, who: Contestant, sample: Sample): void {
+export class Results {
+  private readonly expectations: Expectations;
+  private readonly samples = new Map<string, Map<string, Sample[]>>();
+  private readonly titles = new Map<string, string>();
+  readonly failures: { row: string; who: string; error: string }[] = [];
+
+  constructor(expectations: Expectations) {
+    this.expectations = expectations;
+  }
+
+  add(row: string, title: string, who: string, sample: Sample): void {
     this.titles.set(row, title);
-    const perRow = this.samples.get(row) ?? new Map<Contestant, Sample[]>();
+    const perRow = this.samples.get(row) ?? new Map<string, Sample[]>();
     this.samples.set(row, perRow);
     perRow.set(who, [...(perRow.get(who) ?? []), sample]);
   }
 
-  fail(row: string, title: string, who: Contestant, error: unknown): void {
+  fail(row: string, title: string, who: string, error: unknown): void {
     this.titles.set(row, title);
     this.failures.push({ row, who, error: error instanceof Error ? error.message : String(error) });
   }
 
-  summary(row: string, who: Contestant, metric: string): Summary | undefined {
+  summary(row: string, who: string, metric: string): Summary | undefined {
     const values = this.values(row, who, metric);
     return values.length === 0 ? undefined : summarize(values);
   }
 
-  private values(row: string, who: Contestant, metric: string): number[] {
+  private values(row: string, who: string, metric: string): number[] {
     const own = this.samples.get(row)?.get(who) ?? [];
     return own.map((sample) => sample[metric]).filter((value) => value !== undefined);
   }
 
   /** CPU ÷ floor's CPU of the same round: what the machine did in that minute cancels out. */
-  floorRatio(row: string, who: Contestant, metric: string): Summary | undefined {
+  floorRatio(row: string, who: string, metric: string): Summary | undefined {
     const own = this.samples.get(row)?.get(who) ?? [];
     const floor = this.samples.get(row)?.get('floor') ?? [];
     const ratios = own.flatMap((sample, round) => {
@@ -61,7 +72,7 @@ export class Results {
 
   verdicts(): Verdict[] {
     const verdicts: Verdict[] = [];
-    for (const target of targets) {
+    for (const target of this.expectations.targets) {
       const got = this.summary(target.row, target.who, target.metric);
       if (got === undefined) continue;
       const ratio = target.orFloor === undefined ? undefined : this.floorRatio(target.row, target.who, target.metric);
@@ -75,7 +86,7 @@ export class Results {
       const text = `${target.who} ${target.metric}: ${measured}, target ${wanted}`;
       verdicts.push({ row: target.row, text, met: absolute || relative });
     }
-    for (const duel of duels) {
+    for (const duel of this.expectations.duels) {
       const ours = this.summary(duel.row, duel.ours, duel.metric);
       const theirs = this.summary(duel.row, duel.theirs, duel.metric);
       if (ours === undefined || theirs === undefined) continue;
@@ -112,12 +123,12 @@ export class Results {
     const verdicts = this.verdicts();
     for (const [row, title] of this.titles) {
       lines.push('', `${row}  ${title}`);
-      const perRow = this.samples.get(row) ?? new Map<Contestant, Sample[]>();
+      const perRow = this.samples.get(row) ?? new Map<string, Sample[]>();
       const metrics = [...new Set([...perRow.values()].flatMap((own) => own.flatMap((sample) => Object.keys(sample))))];
       const cpu = metrics.find((metric) => cpuMetrics.includes(metric));
       const withRatio = cpu !== undefined && perRow.has('floor');
       const table = [['', ...metrics, ...(withRatio ? ['CPU ÷ floor'] : [])]];
-      for (const who of contestants) {
+      for (const who of this.expectations.contestants) {
         if (!perRow.has(who)) continue;
         const cells = metrics.map((metric) => show(this.summary(row, who, metric)));
         if (withRatio) cells.push(show(this.floorRatio(row, who, cpu)));

@@ -2,11 +2,9 @@
  * The figures that must hold (issue 3, section D; issue 4, statements 12 and 19), as data. A value holds absolutely, or where `orFloor` is given as ratio
  * to the floor in the same round: the machine may be slower than the one the figures came from.
  */
-import type { Contestant } from './servers.ts';
-
 export interface Target {
   readonly row: string;
-  readonly who: Contestant;
+  readonly who: string;
   readonly metric: string;
   readonly min?: number;
   readonly max?: number;
@@ -78,8 +76,8 @@ export const targets: readonly Target[] = [
 /** In the same run Hadron is ahead of Kafka in these (issue 3, section D, introduction). */
 export interface Duel {
   readonly row: string;
-  readonly ours: Contestant;
-  readonly theirs: Contestant;
+  readonly ours: string;
+  readonly theirs: string;
   readonly metric: string;
   readonly better: 'more' | 'less';
 }
@@ -103,3 +101,22 @@ export const duels: readonly Duel[] = [
   { row: 'rss', ours: 'durable', theirs: 'kafka', metric: 'after loads MB', better: 'less' },
   { row: 'start', ours: 'durable', theirs: 'kafka', metric: 's', better: 'less' },
 ];
+
+/** At equal durability Hadron is ahead of its peers (issue 4, statement 19): on the disk, and with the operating system. */
+export const peerDuels: readonly Duel[] = (
+  [
+    ['hadron', 'nats-always'],
+    ['hadron', 'redis-always'],
+    ['hadron-os', 'nats'],
+    ['hadron-os', 'redis-everysec'],
+  ] as const
+).flatMap(([ours, theirs]): Duel[] => [
+  { row: 'publish', ours, theirs, metric: 'k/s', better: 'more' },
+  { row: 'publish', ours, theirs, metric: 'CPU µs', better: 'less' },
+  { row: 'group', ours, theirs, metric: 'k/s', better: 'more' },
+  { row: 'group', ours, theirs, metric: 'CPU µs', better: 'less' },
+  { row: 'latency', ours, theirs, metric: 'p50 µs', better: 'less' },
+  { row: 'latency', ours, theirs, metric: 'p99 µs', better: 'less' },
+  { row: 'memory', ours, theirs, metric: 'idle MB', better: 'less' },
+  { row: 'memory', ours, theirs, metric: 'after loads MB', better: 'less' },
+]);

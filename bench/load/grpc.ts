@@ -80,9 +80,9 @@ export class RawCall {
     stream.on('trailers', look);
     stream.on('error', () => undefined); // 'close' follows
     this.ended = new Promise((done) => stream.on('close', () => done(status)));
-    let rest: Buffer | undefined;
+    let rest: Buffer = Buffer.alloc(0);
     stream.on('data', (chunk: Buffer) => {
-      const bytes = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
+      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       let at = 0;
       while (bytes.length - at >= FRAME_HEADER_BYTES) {
         const end = at + FRAME_HEADER_BYTES + bytes.readUInt32BE(at + 1);
@@ -90,7 +90,7 @@ export class RawCall {
         message(bytes.subarray(at + FRAME_HEADER_BYTES, end));
         at = end;
       }
-      rest = at < bytes.length ? bytes.subarray(at) : undefined;
+      rest = bytes.subarray(at);
       chunkDone?.();
     });
   }

@@ -60,16 +60,16 @@ export async function publishHttp(load: HttpLoad): Promise<Figures> {
   const sockets = await Promise.all(Array.from({ length: load.connections }, () => opened(load.url)));
   for (const socket of sockets) {
     let sentAt = 0;
-    let rest: Buffer | undefined;
+    let rest: Buffer = Buffer.alloc(0);
     const send = (): void => {
       sentAt = performance.now();
       socket.write(requests[sent++ % requests.length]!);
     };
     socket.on('data', (chunk: Buffer) => {
-      const bytes = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
+      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       try {
         const end = responseEnd(bytes);
-        rest = end < 0 ? bytes : undefined;
+        rest = end < 0 ? bytes : bytes.subarray(end);
         if (end < 0) return;
       } catch (error) {
         failed.reject(error as Error);

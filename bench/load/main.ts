@@ -8,6 +8,7 @@
 import { consumeRaw, consumeSdk, fill, latencyRaw, latencySdk } from './consume.ts';
 import { listenSse, publishHttp } from './http.ts';
 import type { Figures } from './measure.ts';
+import { peerConsume, peerLatency, peerPublish } from './peers.ts';
 import { publishRaw, publishSdk } from './publish.ts';
 
 const loads = {
@@ -20,6 +21,9 @@ const loads = {
   latencySdk,
   publishHttp,
   listenSse,
+  peerPublish,
+  peerConsume,
+  peerLatency,
 } satisfies Record<string, (load: never) => Promise<Figures>>;
 
 /** Which loads there are, and what each takes. */
