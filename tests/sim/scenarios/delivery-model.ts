@@ -173,7 +173,7 @@ export class GroupModel {
         promise(
           out !== undefined && !out.over && out.session === session && before < this.window,
           () =>
-            `${what}: ${other} of its lane comes first and is not settled; ${other.told}; ${JSON.stringify(this.settings)}`,
+            `${what}: ${other} of its lane comes first and is not settled (${before} of ${this.window}${out?.session === session ? '' : ', with another session'}): ${other.told}`,
         );
       } else if (offset > event.published.offset) {
         // One behind it was handed out before: then this one was out, and that one was withdrawn or is settled.

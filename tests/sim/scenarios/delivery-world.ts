@@ -174,7 +174,11 @@ export class DeliveryWorld {
   }
 
   trim(stream: string, partition: number, offset: number): void {
-    for (const { topics } of this.parts) topics.get(stream)?.partitions[partition]?.deleteBefore(offset);
+    try {
+      for (const { topics } of this.parts) topics.get(stream)?.partitions[partition]?.deleteBefore(offset);
+    } catch (error) {
+      if (this.isAlive) throw error; // else it died within this call
+    }
   }
 
   append(stream: string, partition: number, batch: Buffer, done: (base: number) => void): void {

@@ -708,7 +708,8 @@ export class Machine {
     if (lane.place !== 'idle') return;
     const id = this.head(lane);
     if (id === undefined) {
-      if (lane.active.length === 0) this.lanes.delete(lane.key);
+      // A session may still name a lane that ended long ago; the key may have a new one.
+      if (lane.active.length === 0 && this.lanes.get(lane.key) === lane) this.lanes.delete(lane.key);
       return;
     }
     const blocker = this.deliveries.get(id);
