@@ -272,6 +272,8 @@ describe('publishing', () => {
     expect(await w.run(w.events.info('fresh'))).toMatchObject({ name: 'fresh', partitions: 2 });
     await w.publish('new', [event('a')]);
     expect(await w.run(codeOf(w.publishing('no good', [event('a')])))).toBe('TOPIC_NAME_INVALID');
+    // A topic of that name would be no Stream.
+    expect(await w.run(codeOf(w.publishing('__new', [event('a')])))).toBe('TOPIC_NAME_INVALID');
     const off = await World.open({ 'auto.create.topics.enable': 'false' });
     const error = await off.publish('new', [event('a')]).catch((e: unknown) => e as HadronError);
     expect(error).toMatchObject({ code: 'TOPIC_NOT_FOUND' });

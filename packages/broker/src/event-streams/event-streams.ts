@@ -63,15 +63,9 @@ export class LogEventStreams implements EventStreams {
 
   async info(name: string): Promise<StreamInfo> {
     if (this.over !== undefined) throw this.over;
-    let stream: EventStream | undefined;
-    let missing: unknown;
-    try {
-      stream = this.streamToPublishTo(name);
-    } catch (error) {
-      missing = error;
-    }
+    const stream = await this.streamToRead(name);
+    // Of one that is known already, too: its last change may be under way.
     await this.settled();
-    if (stream === undefined) throw missing;
     return { name: stream.name, topicId: stream.topicId, partitions: stream.partitions.length };
   }
 
@@ -83,7 +77,7 @@ export class LogEventStreams implements EventStreams {
     let publisher = this.publishers.get(name);
     if (publisher === undefined) {
       try {
-        publisher = new StreamPublisher(this.host, this.streamToPublishTo(name));
+        publisher = new StreamPublisher(this.host, this.streamOrNew(name));
       } catch (error) {
         this.refuse(error, (e) => done(e, []));
         return;
@@ -105,7 +99,7 @@ export class LogEventStreams implements EventStreams {
     }
     const { log } = this.options;
     try {
-      const stream = this.streamToPublishTo(name);
+      const stream = this.streamOrNew(name);
       const [p] = selectedPartitions(stream, partition);
       if (p === undefined) throw new TypeError('a partition is a number');
       const { ticket, baseOffsets } = log.commit(p.shard, [{ kind: 'records', partition: p, batch }]);
@@ -176,11 +170,21 @@ export class LogEventStreams implements EventStreams {
     for (const publisher of ready) publisher.flush();
   };
 
+  /** As {@link streamOrNew}; what is said of a new stream, or of none, waits until that is durable. */
   private async streamToRead(name: string): Promise<EventStream> {
-    const stream = this.options.log.stream(name);
-    if (stream !== undefined) return stream;
+    if (this.over !== undefined) throw this.over;
+    const known = this.options.log.stream(name);
+    if (known !== undefined) return known;
+    let stream: EventStream | undefined;
+    let missing: unknown;
+    try {
+      stream = this.streamOrNew(name);
+    } catch (error) {
+      missing = error;
+    }
     await this.settled();
-    throw notFound(name, false);
+    if (stream === undefined) throw missing;
+    return stream;
   }
 
   /** Resolves when what is known of streams is durable: also that one is gone (log.md G5). */
@@ -189,11 +193,14 @@ export class LogEventStreams implements EventStreams {
     return new Promise((committed, failed) => log.whenDurable(0, log.lastTicket(0), { committed, failed }));
   }
 
-  private streamToPublishTo(name: string): EventStream {
+  private streamOrNew(name: string): EventStream {
     const { log, createStream } = this.options;
     const known = log.stream(name);
     if (known !== undefined) return known;
     if (createStream === undefined) throw notFound(name, true);
+    // Topics of Kafka clients may have such names; no Stream has, so nobody would find what is stored there.
+    if (name.startsWith('__'))
+      throw new HadronError('TOPIC_NAME_INVALID', `stream "${name.slice(0, 250)}": a name does not begin with "__"`);
     createStream(name);
     return log.stream(name) as EventStream;
   }

@@ -11,11 +11,11 @@
 import { assert, type Clock, HadronError, type Random } from '@hadron/base';
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
 import { eventKey, validateEvent } from '@hadron/contracts/events';
+import { partitionOfKey } from '@hadron/kafka-protocol/records';
 import type { EventLog, EventPartition, EventStream, Ticket } from '../ports/event-log.ts';
 import { BatchBuilder } from './batch-builder.ts';
 import type { FirstPosition } from './dedupe-window.ts';
 import { StreamDedupe } from './dedupe.ts';
-import { partitionOfKey } from './partitioner.ts';
 import type { PublishOptions } from './service.ts';
 
 /** A batch of small events is committed at this size: less than what the log writes straight to a segment. */

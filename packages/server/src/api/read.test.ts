@@ -153,6 +153,10 @@ describe('lines', () => {
     expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(numbers(0, 1_000));
     const some = await fetch(`${server.url}/streams/orders/events?from=990&limit=3`, { headers: ndjson });
     expect((await some.text()).trim().split('\n')).toHaveLength(3);
+    // An id of server-sent events is no matter of theirs: it neither counts nor hides `from`.
+    const url = `${server.url}/streams/orders/events?from=999`;
+    const last = await fetch(url, { headers: { ...ndjson, 'last-event-id': 'x' } });
+    expect(JSON.parse(await last.text())).toMatchObject({ id: '999' });
   });
 
   test('that follow go on with what comes', async () => {

@@ -38,12 +38,11 @@ export function readRoutes(services: AskServices, tails: Tails): readonly Route[
         const partition = call.number('partition', 0, PARTITION_MAX);
         const limit = call.number('limit', 1, form === 'page' ? PAGE_RECORDS_MAX : Number.MAX_SAFE_INTEGER);
         const follow = form === 'sse' || call.flag('follow');
-        const cursor = (form === 'sse' ? call.header('last-event-id') : undefined) || call.query('cursor');
-        const begin = call.query('from');
         // A browser that comes back asks with its first address and the id of the last event: the id counts.
+        const lastEventId = form === 'sse' ? call.header('last-event-id') || undefined : undefined;
         const from = parseFrom(
-          call.header('last-event-id') ? undefined : begin,
-          cursor,
+          lastEventId === undefined ? call.query('from') : undefined,
+          lastEventId ?? call.query('cursor'),
           partition,
           form === 'sse' ? 'latest' : 'beginning',
         );
