@@ -7,7 +7,7 @@ import { checkFilters } from '@hadron/contracts/filters';
 import {
   API_V1,
   type Condition,
-  groupRequestOf,
+  groupSettingsOf,
   type Resource,
   same,
   SECRET_FIELDS,
@@ -245,7 +245,7 @@ function checkFiltersOf(spec: SubscriptionSpec): void {
   };
   const said = check(spec.filters ?? [], 'spec.filters');
   // Source and types are filters too, and the limits hold for all of them together.
-  const error = said ?? check(groupRequestOf(spec).filters, 'spec');
+  const error = said ?? check(groupSettingsOf(spec).filters, 'spec');
   if (error === undefined) return;
   const message = error.message.slice(`${error.code}: ${error.field}: `.length);
   throw refuse(said?.field ?? 'spec.types', undefined, message);

@@ -14,5 +14,5 @@ export {
 } from './metadata.ts';
 export { type Labels, parseSelector, type Selector } from './selector.ts';
 export { STREAM_FIELDS_KEPT, type StreamSpec } from './stream.ts';
-export { groupRequestOf, SECRET_FIELDS, type SubscriptionSpec } from './subscription.ts';
+export { groupSettingsOf, SECRET_FIELDS, type SubscriptionSpec } from './subscription.ts';
 export { type FieldError, validate, type Validation, type Wanted } from './validate.ts';

@@ -4,7 +4,7 @@
  */
 import { MAX_TEXT } from '@hadron/cesql';
 import { z } from 'zod';
-import { DEFAULT_POLICY, DEFAULT_WINDOW, type GroupRequest, type Start } from '../delivery.ts';
+import { DEFAULT_POLICY, DEFAULT_WINDOW, type DeliveryPolicy, type GroupSettings, type Start } from '../delivery.ts';
 import { MAX_VALUE } from '../filters/filter.ts';
 import type { Filter } from '../filters/types.ts';
 import { API_V1, metadataOf, objectName, statusFields, topicName } from './metadata.ts';
@@ -216,13 +216,13 @@ export type SubscriptionSpec = z.output<typeof spec>;
  * The settings of the group that a Subscription is: all of them, for what a document does not say has its default, also
  * where it said something else before.
  */
-export function groupRequestOf({
+export function groupSettingsOf({
   stream,
   source,
   types = [],
   filters = [],
   delivery = {},
-}: SubscriptionSpec): GroupRequest {
+}: SubscriptionSpec): GroupSettings {
   const { ordering = 'key', window, start, policy, rateLimit, holdRetention = false } = delivery;
   const implied: Filter[] = [];
   if (source !== undefined) implied.push({ exact: { source } });
@@ -235,7 +235,7 @@ export function groupRequestOf({
     filters: [...implied, ...filters],
     policy: {
       ...DEFAULT_POLICY,
-      ...policy,
+      ...(policy as Partial<DeliveryPolicy>),
       // Named, so that a document which names no other one any more comes back to it.
       deadLetterStream: policy?.deadLetterStream ?? `${stream}.dead`,
     },

@@ -7,7 +7,7 @@ import { jsonSchema } from './json-schema.ts';
 import { KINDS } from './kinds.ts';
 import { API_V1 } from './metadata.ts';
 import { streamV1, streamV1beta1 } from './stream.ts';
-import { groupRequestOf, type SubscriptionSpec } from './subscription.ts';
+import { groupSettingsOf, type SubscriptionSpec } from './subscription.ts';
 import { pathText, stepsOf, validate } from './validate.ts';
 
 const stream = (spec: unknown, metadata: object = {}, apiVersion = 'hadron.rs/v1') => ({
@@ -291,7 +291,7 @@ test('a Subscription is a group', () => {
     }),
     1,
   );
-  expect(checked.ok && groupRequestOf(checked.wanted.spec as SubscriptionSpec)).toEqual({
+  expect(checked.ok && groupSettingsOf(checked.wanted.spec as SubscriptionSpec)).toEqual({
     durable: true,
     start: { from: 'beginning' },
     ordering: 'none',

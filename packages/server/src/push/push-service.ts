@@ -60,8 +60,9 @@ export class PushService {
     return false;
   }
 
-  *counts(): Iterable<readonly [name: string, PushCounts]> {
-    for (const [name, { worker }] of this.#running) yield [name, worker.counts];
+  /** Those at work. Counted from when they began, with this server or with a change of their spec. */
+  *counts(): Iterable<{ readonly name: string; readonly ready: boolean; readonly counts: Readonly<PushCounts> }> {
+    for (const [name, { worker }] of this.#running) yield { name, ready: worker.ready, counts: worker.counts };
   }
 
   /** Resolves when nothing is under way; no longer than a second and a bit. */

@@ -7,13 +7,13 @@
  * is no failed attempt.
  */
 import { type Clock, HadronError, type Logger, type Random, type Timer } from '@hadron/base';
-import type { DeliveryService, DeliverySession, OutgoingDelivery } from '@hadron/broker';
-import type { Verdict } from '@hadron/contracts';
+import type { DeliveryService, DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
+import type { GroupRequest, GroupSettings, Verdict } from '@hadron/contracts';
 import { type CloudEvent, MEDIA_TYPES, writeHttpHeaders, writeJsonEvent } from '@hadron/contracts/events';
-import { groupRequestOf, type SubscriptionSpec } from '@hadron/contracts/resources';
+import { groupSettingsOf, type SubscriptionSpec } from '@hadron/contracts/resources';
 import { type AddressPolicy, AddressRefused, type Resolve } from './address-policy.ts';
 import { handshakeHeaders, type Handshake, readConsent } from './consent.ts';
-import { judge, type Outcome } from './outcome.ts';
+import { judge, type Outcome, readRetryAfter } from './outcome.ts';
 import { Pace } from './pace.ts';
 import { IdleConnectionClosed, type SinkAnswer, SinkClient } from './sink-client.ts';
 
@@ -73,6 +73,8 @@ export interface PushCounts {
 
 const HANDSHAKE_MS = 10_000;
 const RECONNECT_MS = [1_000, 5_000, 30_000, 120_000] as const;
+/** Who said no is left alone for longer than who was not there. */
+const CONSENT_MS = [60_000, 300_000, 1_800_000] as const;
 /** Requests under way get this long when the worker stops. */
 const DRAIN_MS = 1_000;
 
@@ -80,6 +82,7 @@ export class PushWorker {
   readonly counts: PushCounts = { delivered: 0, failed: 0, rejected: 0 };
   readonly #options: WorkerOptions;
   readonly #spec: SubscriptionSpec;
+  readonly #settings: GroupSettings;
   readonly #client: SinkClient;
   readonly #handshake: Handshake;
   #pace = new Pace(undefined);
@@ -96,6 +99,10 @@ export class PushWorker {
   #holdUntilMs = 0;
   #refusedFor = '';
   #failures = 0;
+  #waits: readonly number[] = RECONNECT_MS;
+  /** Sessions opened, to know those of before by. */
+  #sessions = 0;
+  #ready = false;
   #stopped = false;
   #awaiting = false;
   #turn: Timer | undefined;
@@ -106,10 +113,16 @@ export class PushWorker {
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.#spec = options.spec;
+    this.#settings = groupSettingsOf(options.spec);
     const { policy, resolve, ca, origin, callback } = options;
     const connections = options.spec.concurrency;
     this.#client = new SinkClient({ sink: new URL(options.spec.sink), connections, policy, resolve, ca });
     this.#handshake = { origin, callback, perMinute: wantedRate(options.spec) };
+  }
+
+  /** Whether events flow. */
+  get ready(): boolean {
+    return this.#ready;
   }
 
   start(): void {
@@ -160,7 +173,8 @@ export class PushWorker {
   }
 
   async #ask(): Promise<void> {
-    this.#tell(false, 'Handshaking', `asking ${this.#spec.sink} for its consent`);
+    // Asked again, its condition goes on saying why.
+    if (this.#failures === 0) this.#tell(false, 'Handshaking', `asking ${this.#spec.sink} for its consent`);
     let answer: SinkAnswer;
     try {
       answer = await this.#client.send({
@@ -174,6 +188,7 @@ export class PushWorker {
       return;
     }
     if (this.#stopped) return;
+    if (answer.status === 410) return this.#unsubscribed();
     const consent = readConsent(answer.headers, this.#handshake);
     if (consent.kind === 'granted') {
       this.#pace = new Pace(consent.perMinute);
@@ -182,45 +197,30 @@ export class PushWorker {
       this.#awaiting = true;
       this.#tell(false, 'AwaitingConsent', `${consent.reason}; consent is awaited at the callback URL it was given`);
     } else {
-      this.#tell(
-        false,
-        'ConsentRefused',
-        `${consent.reason}; asked again when the Subscription changes or the server starts`,
-      );
+      const atLeastMs = readRetryAfter(answer.headers['retry-after'], this.#options.clock.wallMs());
+      this.#later(() => void this.#ask(), 'ConsentRefused', consent.reason, CONSENT_MS, atLeastMs);
     }
   }
 
   async #open(): Promise<void> {
     const { stream, sink } = this.#spec;
-    const { group } = this.#options;
-    const settings = groupRequestOf(this.#spec);
     const deliveries = this.#options.deliveries();
-    const handler = {
-      deliver: (list: readonly OutgoingDelivery[]) => this.#deliver(list),
-      withdrawn: (tokens: readonly string[]) => this.#withdrawn(tokens),
-      ended: (error: HadronError | undefined) => this.#ended(error),
-    };
-    const open = (): Promise<DeliverySession> =>
-      deliveries.open({ stream, group, settings, credit: this.#window(), peer: new URL(sink).host }, handler);
     try {
-      let session: DeliverySession;
-      try {
-        session = await open();
-      } catch (error) {
-        if (!(error instanceof HadronError) || error.code !== 'GROUP_SETTINGS_DIFFER') throw error;
+      let session = await this.#openSession(deliveries, this.#settings);
+      if (session === undefined) {
         // The document is the explicit call that D5 asks for. Where a group once began cannot change.
-        const { start: _, ...changed } = settings;
-        await deliveries.set(stream, group, changed);
-        session = await open();
+        const { start: _, ...changed } = this.#settings;
+        await deliveries.set(stream, this.#options.group, changed);
+        session = await this.#openSession(deliveries, changed);
       }
       if (this.#stopped) {
-        session.close();
+        session?.close();
         return;
       }
+      if (session === undefined) throw new Error('somebody else changes the group');
       this.#session = session;
       this.#failures = 0;
       this.#tell(true, 'Delivering', `to ${sink}`);
-      this.#extend();
       this.#pump();
     } catch (error) {
       if (this.#stopped) return;
@@ -230,10 +230,41 @@ export class PushWorker {
     }
   }
 
+  /** Undefined: the group is there and has other settings. */
+  async #openSession(
+    deliveries: Pick<DeliveryService, 'open'>,
+    settings: GroupRequest,
+  ): Promise<DeliverySession | undefined> {
+    const { stream, sink } = this.#spec;
+    const { group } = this.#options;
+    const number = ++this.#sessions;
+    const ifMine = (then: () => void): void => {
+      if (number === this.#sessions) then();
+    };
+    const handler: SessionHandler = {
+      deliver: (list) => ifMine(() => this.#deliver(list)),
+      withdrawn: (tokens) => ifMine(() => this.#withdrawn(tokens)),
+      ended: (error) => ifMine(() => this.#ended(error)),
+    };
+    const request = { stream, group, settings, credit: this.#window(), peer: new URL(sink).host };
+    let session: DeliverySession;
+    try {
+      session = await deliveries.open(request, handler);
+    } catch (error) {
+      if (error instanceof HadronError && error.code === 'GROUP_SETTINGS_DIFFER') return undefined;
+      throw error;
+    }
+    // To ask for no limit is not to ask for one, to a group.
+    if (settings.rateLimit !== undefined || session.settings.rateLimit === undefined) return session;
+    session.close();
+    this.#forget();
+    return undefined;
+  }
+
   /** Deliveries asked for: no more than can be sent before the longest an attempt may live. */
   #window(): number {
-    const { concurrency, delivery } = this.#spec;
-    const livesMs = delivery?.policy?.maxProcessingMs ?? 600_000;
+    const { concurrency } = this.#spec;
+    const livesMs = this.#settings.policy.maxProcessingMs;
     const { intervalMs } = this.#pace;
     return intervalMs === 0 ? concurrency : Math.min(concurrency, Math.max(1, Math.floor(livesMs / 2 / intervalMs)));
   }
@@ -247,10 +278,18 @@ export class PushWorker {
     } else this.#settled();
   }
 
-  #later(again: () => void, reason: PushReason, message: string): void {
-    const base = RECONNECT_MS[Math.min(this.#failures, RECONNECT_MS.length - 1)]!;
+  #later(
+    again: () => void,
+    reason: PushReason,
+    message: string,
+    waits: readonly number[] = RECONNECT_MS,
+    atLeastMs = 0,
+  ): void {
+    if (waits !== this.#waits) this.#failures = 0;
+    this.#waits = waits;
+    const base = waits[Math.min(this.#failures, waits.length - 1)]!;
     this.#failures++;
-    const delayMs = base * (0.8 + (0.4 * this.#options.random.u32()) / 2 ** 32);
+    const delayMs = Math.max(atLeastMs, base * (0.8 + (0.4 * this.#options.random.u32()) / 2 ** 32));
     this.#tell(false, reason, `${message}; tried again in ${Math.ceil(delayMs / 1_000)} s`);
     this.#reconnect = this.#options.clock.setTimer(delayMs, again);
   }
@@ -269,12 +308,14 @@ export class PushWorker {
     this.#busyLanes.clear();
     this.#turn?.cancel();
     this.#extension?.cancel();
+    this.#extension = undefined;
   }
 
   // ---------------------------------------------------------------------------------------------------- deliveries
 
   #deliver(list: readonly OutgoingDelivery[]): void {
     for (const delivery of list) this.#waiting.set(delivery.token, delivery);
+    if (this.#extension === undefined) this.#extend();
     this.#pump();
   }
 
@@ -291,7 +332,7 @@ export class PushWorker {
     if (session === undefined || this.#leaving !== undefined) return;
     for (const delivery of this.#waiting.values()) {
       if (this.#requests >= this.#spec.concurrency) return;
-      if (delivery.lane !== undefined && this.#busyLanes.has(laneOf(delivery))) continue;
+      if (this.#busyLanes.has(this.#laneOf(delivery))) continue;
       const waitMs = this.#pace.take(this.#options.clock.monotonicMs());
       if (waitMs > 0) {
         this.#turn?.cancel();
@@ -305,7 +346,7 @@ export class PushWorker {
 
   async #send(session: DeliverySession, delivery: OutgoingDelivery): Promise<void> {
     const { token } = delivery;
-    const lane = laneOf(delivery);
+    const lane = this.#laneOf(delivery);
     this.#underWay.add(token);
     this.#busyLanes.add(lane);
     this.#requests++;
@@ -353,7 +394,7 @@ export class PushWorker {
           'webhook-request-origin': this.#handshake.origin, // W9
         },
         body: this.#spec.mode === 'structured' ? writeJsonEvent(event) : event.data,
-        timeoutMs: this.#timeoutMs(),
+        timeoutMs: this.#settings.policy.timeoutMs,
       });
       return judge(status, answered['retry-after'], this.#options.clock.wallMs());
     } catch (error) {
@@ -410,7 +451,7 @@ export class PushWorker {
 
   /** A Retry-After is the least to wait; the group's own patience may be longer. */
   #backoffMs(attempt: number): number {
-    const list = this.#session?.settings.policy.backoffMs ?? [];
+    const list = this.#settings.policy.backoffMs;
     return list[Math.min(attempt, list.length) - 1] ?? 0;
   }
 
@@ -432,7 +473,7 @@ export class PushWorker {
     }
     this.#closeSession();
     if (why === 'unsubscribed') {
-      this.#tell(false, 'Unsubscribed', 'the sink answered 410 Gone; change the Subscription to deliver again');
+      this.#unsubscribed();
       return;
     }
     this.#leaving = undefined;
@@ -443,36 +484,37 @@ export class PushWorker {
     }
   }
 
-  /** Three times within a time-out, so that one lost tick does no harm. */
+  #unsubscribed(): void {
+    this.#tell(false, 'Unsubscribed', 'the sink answered 410 Gone; change the Subscription to deliver again');
+  }
+
+  /** Lanes are the partition's: two partitions may know the same key. Without a key, an event is its own lane. */
+  #laneOf({ partition, lane, token }: OutgoingDelivery): string {
+    if (this.#settings.ordering === 'partition') return String(partition);
+    return lane === undefined ? token : `${partition}/${lane}`;
+  }
+
+  /** While anything is held: three times within a time-out, so that one lost tick does no harm. */
   #extend(): void {
-    this.#extension = this.#options.clock.setTimer(this.#timeoutMs() / 3, () => {
+    this.#extension = this.#options.clock.setTimer(this.#settings.policy.timeoutMs / 3, () => {
+      this.#extension = undefined;
       const held = [...this.#waiting.keys(), ...this.#underWay];
-      const session = this.#session;
-      if (session === undefined) return;
+      if (this.#session === undefined || held.length === 0) return;
       const verdict: Verdict = { kind: 'extend' };
-      if (held.length > 0)
-        session.answer(
-          held.map((token) => ({ token, verdict })),
-          () => undefined,
-        );
+      this.#session.answer(
+        held.map((token) => ({ token, verdict })),
+        () => undefined,
+      );
       this.#extend();
     });
   }
 
-  #timeoutMs(): number {
-    return this.#session?.settings.policy.timeoutMs ?? 30_000;
-  }
-
   #tell(ready: boolean, reason: PushReason, message: string): void {
+    this.#ready = ready;
     const expected = ready || reason === 'Handshaking' || reason === 'Suspended';
     this.#options.logger[expected ? 'info' : 'warn']({ subscription: this.#options.name, reason }, `push: ${message}`);
     this.#options.onStatus({ ready, reason, message });
   }
-}
-
-/** Lanes are the partition's: two partitions may know the same key. Without a key, an event is its own lane. */
-function laneOf({ partition, lane, token }: OutgoingDelivery): string {
-  return lane === undefined ? token : `${partition}/${lane}`;
 }
 
 /** Requests per minute that the group would use; undefined: it has no limit of its own. */
