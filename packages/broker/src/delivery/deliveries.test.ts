@@ -818,6 +818,36 @@ describe.each(WORLDS)('delivery %s', (_, open) => {
     expect(quick.got.length).toBe(95);
   });
 
+  it('D23: whatever a session says, others go on', async () => {
+    const w = await open();
+    await w.createStream('s');
+    const hostile = await w.consume('s', 'g', { policy: { backoffMs: [10], maxDeliveries: 0 } }, 2);
+    await w.publish('s', keys('a', 'b'));
+    hostile.session.credit(Number.NaN);
+    hostile.session.credit(-1e9);
+    const delays = [Number.NaN, Number.NEGATIVE_INFINITY, -5];
+    for (const delayMs of delays) {
+      expect(await hostile.nack(0, delayMs, 'x'.repeat(100_000))).toEqual({ ok: true });
+      hostile.session.credit(1);
+      await w.pass(50);
+    }
+    expect(hostile.last(0).attempt).toBe(4);
+    expect(await hostile.nack(0, Number.POSITIVE_INFINITY)).toEqual({ ok: true });
+    const nonsense = ['', 'x', hostile.last(1).token.slice(1), hostile.last(1).token.replace(/.$/, '_')];
+    for (const token of nonsense) expect((await hostile.answerToken(token, { kind: 'ack' })).ok).toBe(false);
+    const polite = await w.consume('s', 'g');
+    polite.auto = { kind: 'ack' };
+    await w.publish('s', keys('c', 'd'));
+    await w.pass(10);
+    expect([...hostile.offsets, ...polite.offsets]).toEqual(expect.arrayContaining([2, 3]));
+    await w.crash();
+    expect(w.deliveries.inFlight('s', 'g', 10)).toEqual([]); // nobody consumes it
+    await w.consume('s', 'g');
+    const [waiting] = w.deliveries.inFlight('s', 'g', 10).filter((d) => d.state === 'waiting');
+    expect(waiting?.reason?.length).toBeLessThanOrEqual(1_000);
+    expect(waiting?.dueMs).toBeLessThan(w.wallMs + 366 * 86_400_000);
+  });
+
   it('tells the sessions when their group or stream goes', async () => {
     const w = await open();
     await w.createStream('s');

@@ -16,11 +16,13 @@ import type {
   GroupStatus,
   InFlight,
   Start,
+  StreamInfo,
 } from '@hadron/contracts';
 import type { RecordSettings } from '@hadron/contracts/events';
 import { type CompiledFilter, compileFilters } from '@hadron/contracts/filters';
 import { type Deadline, Deadlines } from '../groups/deadlines.ts';
 import type { EventLog, EventPartition, EventStream } from '../ports/event-log.ts';
+import { infoOf } from '../ports/stream-info.ts';
 import type { Replayed, StateRecord } from '../state/state-log.ts';
 import { AppendSets } from './append-sets.ts';
 import { ChunkCache } from './chunks.ts';
@@ -71,6 +73,8 @@ export interface DeliveriesOptions {
   /** Default 1. */
   readonly shards?: number | undefined;
   readonly settings?: Partial<DeliverySettings> | undefined;
+  /** Makes an unknown stream that somebody consumes. Undefined where that is off. @throws HadronError TOPIC_NAME_INVALID, STORAGE_… */
+  readonly autoCreate?: ((name: string) => void) | undefined;
   /** Makes a stream, durably; for dead letters. Undefined: they need their stream to be there. */
   readonly createStream?:
     | ((name: string, partitions: number, config: Readonly<Record<string, string>>) => Promise<void> | void)
@@ -263,10 +267,12 @@ export class Deliveries implements DeliveryService, Replayed {
   // -------------------------------------------------------------------------------------------------------- sessions
 
   async open(request: OpenRequest, handler: SessionHandler): Promise<DeliverySession> {
+    await this.streamToConsume(request.stream, request.group);
     const group = await this.ensure(request.stream, request.group, request.settings, request.defaults);
-    if (group.removed) throw groupNotFound(request.stream, request.group);
+    const stream = this.streamOf(group);
+    if (group.removed || stream === undefined) throw groupNotFound(request.stream, request.group);
     const { partition } = request;
-    if (partition !== undefined && this.streamOf(group)?.partitions[partition] === undefined) {
+    if (partition !== undefined && stream.partitions[partition] === undefined) {
       throw new HadronError('REQUEST_INVALID', `stream ${request.stream} has no partition ${partition}`, {
         field: 'partition',
       });
@@ -280,10 +286,11 @@ export class Deliveries implements DeliveryService, Replayed {
     const number = ++this.sessionsMade;
     const id = request.peer === undefined ? String(number) : `${number}@${request.peer}`;
     const taker = this.taker(group, id, request.credit, handler, false, partition);
-    return new LiveSession(this, group, taker);
+    return new LiveSession(this, group, taker, infoOf(stream));
   }
 
   async pull(request: PullRequest, signal?: AbortSignal): Promise<readonly OutgoingDelivery[]> {
+    await this.streamToConsume(request.stream, request.group);
     const group = await this.ensure(request.stream, request.group, request.settings, undefined);
     if (signal?.aborted === true) return [];
     const max = Math.min(Math.max(1, Math.floor(request.max)), PULL_MAX);
@@ -502,6 +509,16 @@ export class Deliveries implements DeliveryService, Replayed {
 
   // ------------------------------------------------------------------------------------------------- making, changing
 
+  /** Of sessions and leases: an unknown stream is made where that is on. What is said of it waits until it is durable. */
+  private async streamToConsume(name: string, group: string): Promise<void> {
+    if (this.over !== undefined) throw this.over;
+    checkGroupName(group);
+    const { log, autoCreate } = this.options;
+    if (log.stream(name) !== undefined) return;
+    autoCreate?.(name);
+    await new Promise<void>((committed, failed) => log.whenDurable(0, log.lastTicket(0), { committed, failed }));
+  }
+
   private async ensure(
     streamName: string,
     name: string,
@@ -569,10 +586,10 @@ export class Deliveries implements DeliveryService, Replayed {
     for (const partition of stream.partitions) {
       if (only !== undefined && partition.index !== only) continue;
       const wanted = offsets?.get(partition.index) ?? (await this.startOn(partition, start));
-      if (wanted > partition.visibleOffset) {
+      if (!(wanted >= 0 && wanted <= partition.visibleOffset)) {
         throw new HadronError(
           'OFFSET_OUT_OF_RANGE',
-          `partition ${partition.index} of stream ${stream.name} ends at ${partition.visibleOffset}, not ${wanted}; begin there or before`,
+          `partition ${partition.index} of stream ${stream.name} has offsets up to ${partition.visibleOffset}, not ${wanted}; begin at one of these`,
           { field: 'settings.start' },
         );
       }
@@ -919,9 +936,13 @@ export class Deliveries implements DeliveryService, Replayed {
 
   private groupHost(): ConstructorParameters<typeof Group>[0] {
     const bootNow = (): number => this.boot;
+    const handoutsNow = (): number => this.handouts;
     return {
       get boot() {
         return bootNow();
+      },
+      get handouts() {
+        return handoutsNow();
       },
       now: () => this.now(),
       run: (group, partition) => this.run(group, partition),
@@ -1057,12 +1078,14 @@ export class Deliveries implements DeliveryService, Replayed {
 
 class LiveSession implements DeliverySession {
   readonly id: string;
+  readonly stream: StreamInfo;
   private readonly service: Deliveries;
   private readonly group: Group;
   private readonly taker: Taker;
 
-  constructor(service: Deliveries, group: Group, taker: Taker) {
+  constructor(service: Deliveries, group: Group, taker: Taker, stream: StreamInfo) {
     this.id = taker.core.id;
+    this.stream = stream;
     this.service = service;
     this.group = group;
     this.taker = taker;

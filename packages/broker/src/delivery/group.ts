@@ -27,6 +27,8 @@ const OK: AnswerResult = { ok: true };
 /** What a group asks of the service. */
 export interface GroupHost {
   readonly boot: number;
+  /** How many were handed out since this start. */
+  readonly handouts: number;
   now(): Now;
   /** Makes the running part of a group on a partition. */
   run(group: Group, partition: EventPartition): GroupPartition;
@@ -146,7 +148,8 @@ export class Group {
   }
 
   credit(session: Session, count: number): void {
-    session.credit = Math.max(0, session.credit + count);
+    if (!Number.isFinite(count)) return;
+    session.credit = Math.max(0, session.credit + Math.trunc(count));
     this.sessions.changed(session);
     if (session.canTake) for (const { machine, lane } of session.parked.splice(0)) machine.unpark(lane);
     this.host.wake(this);
@@ -214,8 +217,9 @@ export class Group {
     close();
   }
 
-  private couldBe(partition: EventPartition, { id, boot }: Token): boolean {
-    if (boot > this.host.boot || id >= partition.visibleOffset) return false;
+  private couldBe(partition: EventPartition, { id, boot, handout }: Token): boolean {
+    const { boot: now, handouts } = this.host;
+    if (boot > now || (boot === now && handout > handouts) || id >= partition.visibleOffset) return false;
     return id >= 0 || -id <= this.progressOf(partition.index).lastRedrive;
   }
 

@@ -12,6 +12,7 @@ import type {
   GroupStatus,
   InFlight,
   Start,
+  StreamInfo,
   Verdict,
 } from '@hadron/contracts';
 
@@ -51,6 +52,8 @@ export interface AnswerItem {
 /** Over all partitions of the stream that this server leads (D8). */
 export interface DeliverySession {
   readonly id: string;
+  /** As it was when the session opened: what its records are seen as events by. */
+  readonly stream: StreamInfo;
   readonly settings: GroupSettings;
   /** Deliveries that may come beyond those already allowed. Negative takes back what has not been used. */
   credit(count: number): void;
@@ -101,11 +104,12 @@ export interface DeadLetterEntry extends DeadLetter {
 
 export interface DeliveryService {
   /**
-   * Opens a session; creates the group where it is missing. Resolves when creation is durable (D6).
-   * @throws HadronError TOPIC_NOT_FOUND, GROUP_ID_INVALID, GROUP_SETTINGS_DIFFER, FILTER_INVALID, OFFSET_OUT_OF_RANGE, LIMIT_EXCEEDED, STORAGE_…
+   * Opens a session; creates the group where it is missing, and the stream where auto-creation is on. Resolves when creation
+   * is durable (D6).
+   * @throws HadronError TOPIC_NOT_FOUND, TOPIC_NAME_INVALID, GROUP_ID_INVALID, GROUP_SETTINGS_DIFFER, FILTER_INVALID, OFFSET_OUT_OF_RANGE, LIMIT_EXCEEDED, STORAGE_…
    */
   open(request: OpenRequest, handler: SessionHandler): Promise<DeliverySession>;
-  /** A lease (D8): waits up to `waitMs` for the first, then gives what there is. Cancelled by `signal`. */
+  /** A lease (D8), made as a session is: waits up to `waitMs` for the first, then gives what there is. Cancelled by `signal`. */
   pull(request: PullRequest, signal?: AbortSignal): Promise<readonly OutgoingDelivery[]>;
   /** Answers of leases; also takes tokens of sessions. */
   answer(stream: string, group: string, items: readonly AnswerItem[]): Promise<readonly AnswerResult[]>;

@@ -99,6 +99,10 @@ const COUNTED = {
 /** How the last so many were settled is remembered (D16). */
 const REMEMBERED = 1_000;
 const JITTER = 0.2;
+/** Rates of so many keys are kept without a look at which of them still count. */
+const LIMITS_MIN = 1_000;
+/** Whoever asks for a longer delay gets this one. */
+const DELAY_MAX_MS = 365 * 24 * 3_600_000;
 export const REASON_MAX = 1_000;
 
 export class Machine {
@@ -117,6 +121,7 @@ export class Machine {
   private readonly deadlines = new Deadlines<number>();
   private readonly limited = new Deadlines<string>();
   private limits: Map<string, SlidingWindow> | undefined;
+  private sweepLimitsAt = LIMITS_MIN;
   /** Settled by a late answer before they were read again: their lane must still meet them, until that is durable. */
   private readonly early = new Set<number>();
   private readonly recent = new Map<number, SettledAs>();
@@ -281,7 +286,7 @@ export class Machine {
         this.refresh(next);
         continue;
       }
-      const limit = this.limitOf(next.key);
+      const limit = this.limitOf(next.key, now);
       const freeAt = limit?.freeAt() ?? Number.NEGATIVE_INFINITY;
       if (freeAt > now.ms) {
         this.ready.shift();
@@ -504,7 +509,7 @@ export class Machine {
       attempts,
       firstMs: before?.firstMs ?? now.wallMs,
       lastMs: now.wallMs,
-      dueMs: now.wallMs + Math.round(why.delayMs ?? this.backoff(attempts, event)),
+      dueMs: now.wallMs + Math.round(delayOf(why.delayMs) ?? this.backoff(attempts, event)),
       code: why.code,
       reason,
     };
@@ -733,18 +738,19 @@ export class Machine {
     if (lane.place === 'parked') lane.place = 'idle';
   }
 
-  private limitOf(key: string): SlidingWindow | undefined {
+  private limitOf(key: string, now: Now): SlidingWindow | undefined {
     const { rateLimit } = this.options.settings;
     if (rateLimit === undefined || rateLimit.by !== 'key') return undefined;
     const limits = (this.limits ??= new Map());
     let limit = limits.get(key);
-    if (limit === undefined) limits.set(key, (limit = new SlidingWindow(rateLimit.count, rateLimit.perMs)));
+    if (limit !== undefined) return limit;
+    if (limits.size >= this.sweepLimitsAt) {
+      // Keys that were not seen for long have nothing that counts.
+      for (const [old, window] of limits) if (window.isIdle(now.ms)) limits.delete(old);
+      this.sweepLimitsAt = Math.max(LIMITS_MIN, limits.size * 2);
+    }
+    limits.set(key, (limit = new SlidingWindow(rateLimit.count, rateLimit.perMs)));
     return limit;
-  }
-
-  /** Forgets the rates of keys that have not been seen for long. */
-  sweep(now: Now): void {
-    for (const [key, limit] of this.limits ?? []) if (limit.isIdle(now.ms)) this.limits?.delete(key);
   }
 
   // -------------------------------------------------------------------------------------------------------- for people
@@ -778,6 +784,10 @@ export class Machine {
 }
 
 const ended = (as: 'expired' | 'gone'): End => ({ as, code: '', reason: '', attempts: 0 });
+
+/** What a client asks for may be anything; what is no time is not asked for. */
+const delayOf = (ms: number | undefined): number | undefined =>
+  ms === undefined || !(ms >= 0) ? undefined : Math.min(ms, DELAY_MAX_MS);
 
 const clipped = (reason: string): string => (reason.length <= REASON_MAX ? reason : reason.slice(0, REASON_MAX));
 
