@@ -21,6 +21,7 @@ import { HTTP_STATUS } from '../packages/server/src/api/problem.ts';
 import type { KafkaDoor } from '../packages/server/src/kafka/door.ts';
 import { KAFKA_CODE } from '../packages/server/src/kafka/error-codes.ts';
 import { serverMetrics } from '../packages/server/src/metrics.ts';
+import type { Push } from '../packages/server/src/push/index.ts';
 import type { RpcDoor } from '../packages/server/src/rpc/index.ts';
 import { GRPC_STATUS, STATUS_NAMES } from '../packages/server/src/rpc/status.ts';
 
@@ -197,7 +198,7 @@ ${table(
 function metrics(): string {
   // Names and help are said when the registry is made; numbers are read later, which never happens here.
   const broker = { core: { shard: { stats: {} } } } as unknown as Broker;
-  const rows = [...serverMetrics(broker, {} as KafkaDoor, {} as ApiDoor, {} as RpcDoor)].map((m) => [
+  const rows = [...serverMetrics(broker, {} as KafkaDoor, {} as ApiDoor, {} as RpcDoor, {} as Push)].map((m) => [
     code(m.name),
     m.type,
     m.labelNames.map(code).join(', ') || '–',

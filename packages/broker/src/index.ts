@@ -15,6 +15,7 @@ export type {
   WatchEvent,
   WatchListener,
 } from './resources/index.ts';
+export { STORED_KIND as STORED_SUBSCRIPTION } from './resources/stream-users.ts';
 export { Registry, type Resource, type ResourceEvent } from './state/registry.ts';
 export {
   Fetcher,

@@ -5,10 +5,17 @@ import { apiByKey, kafkaErrorName } from '@hadron/kafka-protocol';
 import type { Shard } from '@hadron/log';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ApiDoor } from './api/index.ts';
-import type { RpcDoor } from './rpc/index.ts';
 import type { KafkaDoor } from './kafka/door.ts';
+import type { Push } from './push/index.ts';
+import type { RpcDoor } from './rpc/index.ts';
 
-export function serverMetrics(broker: Broker, door: KafkaDoor, api: ApiDoor, rpc: RpcDoor): MetricsRegistry {
+export function serverMetrics(
+  broker: Broker,
+  door: KafkaDoor,
+  api: ApiDoor,
+  rpc: RpcDoor,
+  push: Push,
+): MetricsRegistry {
   const m = new MetricsRegistry();
   const shard = (): Shard => broker.core.shard;
   const counter = (name: string, help: string, read: () => number): void =>
@@ -63,6 +70,7 @@ export function serverMetrics(broker: Broker, door: KafkaDoor, api: ApiDoor, rpc
 
   apiMetrics(m, api);
   rpcMetrics(m, rpc);
+  pushMetrics(m, push);
 
   counter('hadron_log_appends_total', 'Batches appended.', () => shard().stats.appends);
   counter('hadron_log_appended_bytes_total', 'Bytes appended.', () => shard().stats.appendedBytes);
@@ -209,6 +217,28 @@ function rpcMetrics(m: MetricsRegistry, rpc: RpcDoor): void {
     },
   });
   m.gauge('hadron_rpc_calls_open', 'Calls under way: sessions, streams of publishes, tails.', () => rpc.openCalls);
+}
+
+function pushMetrics(m: MetricsRegistry, push: Push): void {
+  m.add({
+    name: 'hadron_push_requests_total',
+    help: 'Requests to sinks that are over, by Subscription and outcome: delivered; failed, to be tried again; rejected, a dead letter at once. Begins anew when the Subscription changes.',
+    type: 'counter',
+    labelNames: ['subscription', 'outcome'],
+    *collect() {
+      for (const { name, counts } of push.counts())
+        for (const [outcome, value] of Object.entries(counts)) yield { labels: [name, outcome], value };
+    },
+  });
+  m.add({
+    name: 'hadron_push_ready',
+    help: '1 where events of a Subscription flow, else 0; its condition Ready says why.',
+    type: 'gauge',
+    labelNames: ['subscription'],
+    *collect() {
+      for (const { name, ready } of push.counts()) yield { labels: [name], value: ready ? 1 : 0 };
+    },
+  });
 }
 
 function observeSyncs(broker: Broker, histogram: Histogram): void {

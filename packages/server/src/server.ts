@@ -12,6 +12,7 @@ import { KafkaDoor, kafkaLimits } from './kafka/door.ts';
 import { createLogger } from './log.ts';
 import { serverMetrics } from './metrics.ts';
 import { OriginalDoor } from './original/index.ts';
+import { consentRoutes, Push } from './push/index.ts';
 import { RpcDoor, rpcRoutes } from './rpc/index.ts';
 import { type HostPort, isLoopback, type ServerSettings } from './settings/index.ts';
 
@@ -65,6 +66,7 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       },
     });
     closers.push(() => broker.close());
+    const push = new Push({ broker, clock: systemClock, random: systemRandom, logger, settings });
     const { recovered } = broker.core.shard;
     const found = {
       ms: Math.round(recovered.ms),
@@ -113,7 +115,7 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     const api = apiDoor({
       services,
       rpc: rpc.handle,
-      routes: resourceRoutes(() => broker.core.resources()),
+      routes: [...resourceRoutes(() => broker.core.resources()), ...consentRoutes(push)],
       authorize: allowAll,
       clock: systemClock,
       logger,
@@ -128,7 +130,7 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       portIsDefault: settings.httpPortIsDefault,
       metricsPort: settings.metricsPort,
       connectionsMax: values['max.connections'],
-      metrics: serverMetrics(broker, door, api, rpc),
+      metrics: serverMetrics(broker, door, api, rpc, push),
       door: api,
       logger,
       health() {
@@ -143,6 +145,8 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
     await original.start(rpc);
     closers.push(() => original.close());
     closers.push(() => rpc.stop());
+    push.start();
+    closers.push(() => push.close());
     api.connectionCount = () => http.connectionCount;
     const [httpAddress] = http.addresses;
     const [metricsAddress] = http.metricsAddresses;
@@ -155,6 +159,8 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
       clusterId: folder.clusterId,
       async close() {
         stopping = true;
+        // What is under way to sinks may end while clients are answered.
+        void push.close();
         await closeAll();
       },
     };

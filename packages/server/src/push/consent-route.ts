@@ -7,7 +7,7 @@ import type { PushService } from './push-service.ts';
 export const CONSENT_PATH = '/v1/push/consent/';
 
 /** The rate stands in the header `WebHook-Allowed-Rate` or in the query as `rate`. */
-export function consentRoutes(push: () => Pick<PushService, 'consent'>): readonly Route[] {
+export function consentRoutes(push: Pick<PushService, 'consent'>): readonly Route[] {
   return (['GET', 'POST'] as const).map((method) => ({
     method,
     pattern: `${CONSENT_PATH}{key}`,
@@ -18,7 +18,7 @@ export function consentRoutes(push: () => Pick<PushService, 'consent'>): readonl
     handle(call) {
       const rate = call.header('webhook-allowed-rate') ?? call.query('rate');
       // HEAD comes here as GET; whatever looks whether a link is there does not consent.
-      if (call.headOnly || !push().consent(call.param('key'), rate)) {
+      if (call.headOnly || !push.consent(call.param('key'), rate)) {
         throw new HadronError(
           'RESOURCE_NOT_FOUND',
           'no Subscription waits for this consent: it has been given, the Subscription has changed, or the rate is neither a positive number nor *',

@@ -1,4 +1,3 @@
-export { type AddressPolicy, anyAddress, publicOnly, systemResolve } from './address-policy.ts';
-export { CONSENT_PATH, consentRoutes } from './consent-route.ts';
-export { type PushOptions, PushService, type SubscriptionSource } from './push-service.ts';
-export type { PushCounts, PushReason } from './push-worker.ts';
+/** Subscriptions, delivered: README.md is the map. Light to import; the work is loaded when there is some. */
+export { consentRoutes } from './consent-route.ts';
+export { Push } from './push.ts';

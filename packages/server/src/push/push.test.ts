@@ -416,7 +416,7 @@ describe('handshake (§8.2)', () => {
     const callback = String(sink.handshakes[0]!.headers['webhook-request-callback']);
     expect(callback).toMatch(/^https:\/\/hadron\.example\/consent\/[A-Za-z0-9_-]{43}$/);
     const key = callback.split('/').at(-1)!;
-    const { url } = await openDoor({ routes: consentRoutes(() => service) });
+    const { url } = await openDoor({ routes: consentRoutes(service) });
     const call = async (path: string, init: RequestInit = {}): Promise<number> =>
       (await fetch(`${url}${CONSENT_PATH}${path}`, init)).status;
     expect(await call(`${key.slice(0, -1)}!`)).toBe(404);
