@@ -147,18 +147,18 @@ beforeEach(async () => {
 describe('apply', () => {
   test('creates, leaves alone, changes; absent is the default; what changed is told', async () => {
     const created = await world.applyOne(
-      stream('orders', { partitions: 3, maxEventBytes: 1000 }, { labels: { app: 'shop' } }),
+      stream('orders', { partitions: 3, maxEventBytes: 100_000 }, { labels: { app: 'shop' } }),
     );
     expect(created).toMatchObject({
       result: 'created',
       changes: [
         { path: 'metadata.labels.app', to: 'shop' },
         { path: 'spec.partitions', to: 3 },
-        { path: 'spec.maxEventBytes', to: 1000 },
+        { path: 'spec.maxEventBytes', to: 100_000 },
       ],
       object: { metadata: { generation: 1, namespace: 'default' } },
     });
-    const again = await world.applyOne(stream('orders', { partitions: 3, maxEventBytes: 1000 }));
+    const again = await world.applyOne(stream('orders', { partitions: 3, maxEventBytes: 100_000 }));
     expect(again).toMatchObject({ result: 'unchanged', changes: [] });
     expect(again.object).toEqual(created.object);
 
@@ -169,7 +169,7 @@ describe('apply', () => {
       result: 'configured',
       changes: [
         { path: 'metadata.labels.tier', to: 'web' },
-        { path: 'spec.maxEventBytes', from: 1000 },
+        { path: 'spec.maxEventBytes', from: 100_000 },
         { path: 'spec.durability', to: 'os' },
       ],
       object: {
@@ -190,12 +190,16 @@ describe('apply', () => {
       stream('bad', { partitions: 0 }),
       { kind: 'Strem' },
       stream('too-many', { partitions: 4_000_000 }),
-      stream('twice', { partitions: 1, maxEventBytes: 5, topicConfig: { 'max.message.bytes': 5 } }),
+      stream('twice', { partitions: 1, maxEventBytes: 70_000, topicConfig: { 'max.message.bytes': 70_000 } }),
       stream('unknown', { partitions: 1, topicConfig: { 'retention.mss': 5 } }),
       stream('elsewhere', { partitions: 1 }, { namespace: 'prod' }),
       stream('__hidden'),
       stream('size', { partitions: 1, retentionPolicy: { strategy: 'size' } }),
       stream('retain', { partitions: 1, retentionPolicy: { strategy: 'retain', retentionBytes: 5 } }),
+      stream('small', { partitions: 1, maxEventBytes: 65_535 }),
+      stream('hidden', { partitions: 1, topicName: '__hidden' }),
+      stream('long', { partitions: 1, retentionPolicy: { strategy: 'time', retentionSeconds: 2 ** 53 - 1 } }),
+      stream('word', { partitions: 1, topicConfig: { 'retention.ms': 'long' } }),
     );
     expect(results.map((r) => [r.name, r.result, r.errors[0]?.path, r.errors[0]?.document])).toEqual([
       ['good', 'created', undefined, undefined],
@@ -208,8 +212,16 @@ describe('apply', () => {
       ['__hidden', 'refused', 'metadata.name', 8],
       ['size', 'refused', 'spec.retentionPolicy.retentionBytes', 9],
       ['retain', 'refused', 'spec.retentionPolicy.retentionBytes', 10],
+      ['small', 'refused', 'spec.maxEventBytes', 11],
+      ['hidden', 'refused', 'spec.topicName', 12],
+      ['long', 'created', undefined, undefined],
+      ['word', 'refused', 'spec.topicConfig["retention.ms"]', 14],
     ]);
-    expect(await world.names('Stream')).toEqual(['good']);
+    expect(results[13]?.errors[0]).toMatchObject({
+      value: 'long',
+      message: expect.stringContaining('whole number') as string,
+    });
+    expect(await world.names('Stream')).toEqual(['good', 'long']);
   });
 
   test('a version in the document must match; the conflict shows the difference', async () => {

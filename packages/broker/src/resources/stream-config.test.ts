@@ -39,9 +39,10 @@ describe('table', () => {
     ],
     [{ topicConfig: { 'hadron.dedupe.window.ms': '0' } }, { 'hadron.dedupe.window.ms': '0' }],
     [
-      { durability: 'os', maxEventBytes: 5, events: 'required' },
-      { 'hadron.durability': 'os', 'max.message.bytes': '5', 'hadron.events': 'required' },
+      { durability: 'os', maxEventBytes: 65_536, events: 'required' },
+      { 'hadron.durability': 'os', 'max.message.bytes': '65536', 'hadron.events': 'required' },
     ],
+    [{ topicConfig: { 'max.message.bytes': '65535' } }, { 'max.message.bytes': '65535' }],
   ])('%j', (spec, config) => {
     expect(configOf(spec)).toEqual(config);
     expect(specOf(config)).toEqual(spec);
@@ -57,7 +58,7 @@ describe('table', () => {
       durability: 'os',
       compaction: { strategy: 'compact', tombstoneSeconds: 1 },
       deduplication: { windowSeconds: 1, entries: 1 },
-      maxEventBytes: 1,
+      maxEventBytes: 65_536,
       events: 'off',
     });
     for (const key of Object.keys(all)) expect(TOPIC_CONFIGS).toHaveProperty([key]);

@@ -3,7 +3,7 @@
  * exactly is shown as that field, everything else under `topicConfig`. So what a Kafka client sets is seen in the Stream,
  * and back. Pure. Always true: `configOf(specOf(config))` is `config`, and `specOf(configOf(spec))` says what `spec` says.
  */
-import type { StreamSpec } from '@hadron/contracts/resources';
+import { MAX_EVENT_BYTES_MIN, type StreamSpec } from '@hadron/contracts/resources';
 import type { ConfigTexts } from '../config/index.ts';
 
 /** The part of a spec that is topic configs. */
@@ -78,7 +78,10 @@ const FIELDS: { readonly [F in FieldName]: Field<F> } = {
   maxEventBytes: {
     keys: ['max.message.bytes'],
     toConfig: (bytes) => ({ 'max.message.bytes': String(bytes) }),
-    fromConfig: (config) => whole(config['max.message.bytes']),
+    fromConfig(config) {
+      const bytes = whole(config['max.message.bytes']);
+      return bytes === undefined || bytes < MAX_EVENT_BYTES_MIN ? undefined : bytes;
+    },
   },
   events: choice('hadron.events', ['off', 'lenient', 'required']),
 };

@@ -77,8 +77,11 @@ export class StreamKind implements KindService<TopicSpec> {
     const { topics } = this.options;
     const spec = wanted as StreamSpec;
     const topicName = spec.topicName ?? name;
-    if (isInternal(topicName) || isInternal(name))
-      throw refuse('metadata.name', name, 'is internal', 'a name that does not begin with "__"');
+    for (const [path, value] of [
+      ['metadata.name', name],
+      ['spec.topicName', topicName],
+    ] as const)
+      if (isInternal(value)) throw refuse(path, value, 'is internal', 'a name that does not begin with "__"');
     const twice = saidTwice(spec);
     if (twice.length > 0) {
       throw new Refusal(
@@ -185,17 +188,20 @@ function blame(spec: StreamSpec, check: () => void): void {
       case 'TOPIC_EXISTS':
         throw refuse(spec.topicName === undefined ? 'metadata.name' : 'spec.topicName', spec.topicName, message);
       case 'CONFIG_INVALID':
-        throw refuse(configPath(spec, message), undefined, message);
+        throw refuseConfig(spec, message);
       default:
         throw error;
     }
   }
 }
 
-/** The field that a config came from; a message about one begins with its name, or says which there is not. */
-function configPath(spec: StreamSpec, message: string): string {
-  const key = Object.keys(spec.topicConfig ?? {}).find((k) => message.includes(k));
-  return key === undefined ? 'spec' : `spec.topicConfig[${JSON.stringify(key)}]`;
+/** Names the config that is wrong: a message about one says its name. What has a field was judged by the schema. */
+function refuseConfig({ topicConfig = {} }: StreamSpec, message: string): Refusal {
+  const words = message.split(/[\s,;:]+/);
+  const key = Object.keys(topicConfig).find((k) => words.includes(k));
+  return key === undefined
+    ? refuse('spec', undefined, message)
+    : refuse(`spec.topicConfig[${JSON.stringify(key)}]`, topicConfig[key], message);
 }
 
 const isEmpty = (map: object | undefined): map is undefined => map === undefined || Object.keys(map).length === 0;

@@ -13,6 +13,6 @@ export {
   type Status,
 } from './metadata.ts';
 export { type Labels, parseSelector, type Selector } from './selector.ts';
-export { STREAM_FIELDS_KEPT, type StreamSpec } from './stream.ts';
+export { MAX_EVENT_BYTES_MIN, STREAM_FIELDS_KEPT, type StreamSpec } from './stream.ts';
 export { groupSettingsOf, SECRET_FIELDS, type SubscriptionSpec } from './subscription.ts';
 export { type FieldError, validate, type Validation, type Wanted } from './validate.ts';

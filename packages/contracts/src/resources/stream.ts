@@ -8,6 +8,8 @@ import { z } from 'zod';
 import { API_V1, API_V1BETA1, metadataOf, statusFields, topicName } from './metadata.ts';
 
 const seconds = (min: number) => z.int().min(min);
+/** Everybody forwards events of 64 KiB (cloudevents.md §2.3). A Kafka client may set less; that is no field then. */
+export const MAX_EVENT_BYTES_MIN = 65_536;
 const KUBERNETES_ONLY = 'For Kubernetes: kept, and without effect on a server of its own.';
 /** Kept and shown, for clusters; status says that they do nothing on a server of its own. */
 export const STREAM_FIELDS_KEPT = ['debug', 'image', 'pvcVolumeSize', 'pvcStorageClass', 'pvcAccessModes'] as const;
@@ -89,13 +91,18 @@ const specV1 = z.strictObject({
       windowSeconds: seconds(1).describe(
         'For so long an event with the same source and id is answered with the position of the first.',
       ),
-      entries: z.int().min(1).optional().describe('Events remembered at most, per partition. Default: 100000.'),
+      entries: z
+        .int()
+        .min(1)
+        .max(20_000_000)
+        .optional()
+        .describe('Events remembered at most, over all partitions. Default: 100000.'),
     })
     .optional()
     .describe('An event published again within the window is not stored again. Default: off.'),
   maxEventBytes: z
     .int()
-    .min(0)
+    .min(MAX_EVENT_BYTES_MIN)
     .max(0x7fff_ffff)
     .optional()
     .describe('The largest record batch, and so the largest event, in bytes after compression. Default 1048588.'),
