@@ -4,6 +4,7 @@
  */
 import { type Clock, type Random, silentLogger } from '@hadron/base';
 import { readRecord } from '@hadron/contracts/events';
+import { encodeBatch } from '@hadron/kafka-protocol/records';
 import { Shard } from '@hadron/log';
 import { Sim, type SimMachine } from '@hadron/testkit';
 import { describe, expect, it } from 'vitest';
@@ -16,7 +17,7 @@ import { StateLog } from '../state/state-log.ts';
 import { recordFormat } from '../streams/record-format.ts';
 import { Topics } from '../streams/topics.ts';
 import type { DeadLetterEntry, DeadLetterQuery, OutgoingDelivery } from './service.ts';
-import { event, type NewEvent, World, type WorldOptions } from './test-world.ts';
+import { Consumer, event, type NewEvent, World, type WorldOptions } from './test-world.ts';
 
 export class MemoryWorld extends World {
   readonly log: MemoryEventLog;
@@ -856,5 +857,37 @@ describe.each(WORLDS)('delivery %s', (_, open) => {
     expect(c.endedWith).toMatchObject({ code: 'GROUP_NOT_FOUND' });
     await w.crash();
     expect([...w.deliveries.groups('s')]).toEqual([]);
+  });
+});
+
+describe('what is durable when', () => {
+  it('D3 D6 D16: no event before it is visible, no session, answer or next event of a lane before the sync', async () => {
+    const w = new MemoryWorld({ autoSync: false });
+    await w.createStream('s');
+    await w.sync(); // the start of the server
+    const opening = w.deliveries.open({ stream: 's', group: 'g', settings: {}, credit: 10 }, new Consumer(w));
+    let isOpen = false;
+    void opening.then(() => {
+      isOpen = true;
+    });
+    await w.pass(10);
+    expect(isOpen).toBe(false);
+    await w.sync();
+    expect(isOpen).toBe(true);
+    const c = new Consumer(w);
+    c.session = await w.run(w.deliveries.open({ stream: 's', group: 'g', settings: {}, credit: 10 }, c));
+    (await opening).close();
+    const batch = encodeBatch(['1', '2'].map((value) => ({ key: 'a', value, timestamp: 1 })));
+    w.log.commit(0, [{ kind: 'records', partition: w.partition('s'), batch }]);
+    await w.pass(10);
+    expect(c.offsets).toEqual([]);
+    await w.sync();
+    expect(c.offsets).toEqual([0]);
+    const results: unknown[] = [];
+    c.session.answer([{ token: c.last(0).token, verdict: { kind: 'ack' } }], (r) => results.push(...r));
+    await w.pass(1_000);
+    expect([results, c.offsets]).toEqual([[], [0]]);
+    await w.sync();
+    expect([results, c.offsets]).toEqual([[{ ok: true }], [0, 1]]);
   });
 });
