@@ -155,6 +155,30 @@ describe('found by the simulation', () => {
     expect(b.handOut().map((d) => d.lane?.active.length)).toEqual([2]);
   });
 
+  it('what failed and was given up in one tick is recorded as failed before that is answered', () => {
+    const b = new Bench();
+    b.session();
+    b.take(0, undefined);
+    b.handOut();
+    expect(b.answer(0, 1, 'nack')).toBe('durable');
+    expect(b.answer(0, 1, 'term')).toBe('later');
+    expect(b.machine.mustCommit).toBe(true);
+    expect(b.commit().failures).toMatchObject([{ id: 0, failure: { attempts: 1 } }]);
+  });
+
+  it('what a lost session never saw, and what could not be read in time, was no attempt', () => {
+    const b = new Bench({ policy: { maxDeliveries: 1, timeoutMs: 100 } });
+    const session = b.session();
+    b.take(0, undefined);
+    b.handOut();
+    b.machine.tick({ ms: NOW.ms + 200, wallMs: NOW.wallMs + 200 });
+    expect(b.machine.stateOf(0)).toBe('waiting');
+    const [again] = b.handOut();
+    b.sessions.remove(session);
+    b.machine.sessionEnded(session, 'lost', NOW);
+    expect([again?.id, b.machine.stateOf(0), b.machine.attemptOf(0)]).toEqual([0, 'waiting', 1]);
+  });
+
   it('the last attempt that fails withdraws nothing: its lane goes on when the dead letter is durable', () => {
     const b = new Bench({ window: 2, policy: { maxDeliveries: 1 } });
     b.session();

@@ -429,7 +429,9 @@ export class Machine {
   tick(now: Now): void {
     for (let d = this.deadlines.takePassed(now.ms); d !== undefined; d = this.deadlines.takePassed(now.ms)) {
       const delivery = d as Delivery;
-      if (delivery.state === 'out') {
+      if (delivery.state === 'out' && !delivery.sent) {
+        this.giveBack(delivery, 'returned'); // its bytes could not be read in time
+      } else if (delivery.state === 'out') {
         const age = Math.round(now.ms - delivery.since);
         this.endAttempt(delivery, 'timeout', { code: 'TIMED_OUT', reason: `no answer within ${age} ms` }, now);
       } else if (delivery.state === 'delayed' && delivery.since > now.wallMs) {
@@ -460,9 +462,12 @@ export class Machine {
       if (delivery.state === 'out' && delivery.session === session) out.push(delivery);
     }
     out.sort((a, b) => a.id - b.id);
-    if (how === 'returned') for (let i = out.length - 1; i >= 0; i--) this.giveBack(out[i] as Delivery, 'returned');
-    for (const delivery of how === 'lost' ? out : []) {
-      if (delivery.state !== 'out') continue; // withdrawn by one before it
+    // What the session never saw was no attempt.
+    for (const delivery of out.toReversed()) {
+      if (how === 'returned' || !delivery.sent) this.giveBack(delivery, 'returned');
+    }
+    for (const delivery of out) {
+      if (delivery.state !== 'out') continue; // returned, or withdrawn by one before it
       this.endAttempt(delivery, 'lost', { code: 'SESSION_LOST', reason: 'the session was lost' }, now);
     }
   }
@@ -608,7 +613,7 @@ export class Machine {
 
   /** Whether there is something that somebody waits for. */
   get mustCommit(): boolean {
-    return this.waiting.size > 0;
+    return this.waiting.size > 0 || this.failed.length > 0; // settled late in the tick in which it failed
   }
 
   /** Whether there are skips, which may wait a second (D13). */
@@ -757,7 +762,7 @@ export class Machine {
 
   /** Nothing is out and nothing waits to be durable: it can be made again from its progress. */
   get isIdle(): boolean {
-    if (this.out > 0 || this.waiting.size > 0 || this.skipped.length > 0) return false;
+    if (this.out > 0 || this.mustCommit || this.skipped.length > 0) return false;
     for (const { state } of this.deliveries.values()) if (state === 'settling' || state === 'failing') return false;
     return true;
   }
