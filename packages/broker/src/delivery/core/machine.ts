@@ -103,7 +103,7 @@ const JITTER = 0.2;
 const LIMITS_MIN = 1_000;
 /** Whoever asks for a longer delay gets this one. */
 const DELAY_MAX_MS = 365 * 24 * 3_600_000;
-export const REASON_MAX = 1_000;
+const REASON_MAX = 1_000;
 
 export class Machine {
   readonly effects: Effects = { withdrawn: [], dead: [] };

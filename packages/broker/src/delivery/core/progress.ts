@@ -43,7 +43,7 @@ export interface Mark {
   readonly handout: number;
 }
 
-export const NO_MARK: Mark = { boot: 0, handout: 0 };
+const NO_MARK: Mark = { boot: 0, handout: 0 };
 
 /** Late answers for events that were not read again yet (D16): more wait for the reading. */
 const AHEAD_MAX = 10_000;
