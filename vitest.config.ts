@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: [
       'packages/*/src/**/*.test.ts',
+      'examples/**/*.test.ts',
       'tests/unit/**/*.test.ts',
       'tests/e2e/**/*.test.ts',
       'tests/lifecycle/**/*.test.ts',

@@ -64,7 +64,8 @@ export interface BoxOptions {
 /** Not what belongs to a call (partition, signal), nor the source, which is the boxes'. */
 type PutOptions = Omit<PublishOptions, 'partition' | 'signal' | 'source'>;
 type DataArguments<D> = undefined extends D ? [data?: D, options?: PutOptions] : [data: D, options?: PutOptions];
-type Work<R> = () => R extends PromiseLike<unknown> ? never : R;
+/** Nothing that waits. */
+type Work<R> = () => R & (R extends PromiseLike<unknown> ? never : unknown);
 
 interface OutboxRow {
   readonly seq: number;
@@ -145,7 +146,7 @@ export class InboxOutbox {
    *
    * @returns whether it was run now
    */
-  once(message: Pick<Message, 'id' | 'source'>, work: Work<unknown>): boolean {
+  once<R>(message: Pick<Message, 'id' | 'source'>, work: Work<R>): boolean {
     return this.#transaction(() => {
       const insert = this.#db.prepare(
         'INSERT INTO hadron_inbox (consumer, source, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
@@ -158,7 +159,7 @@ export class InboxOutbox {
 
   /** Runs `work` in a transaction of its own, for effects that do not come from an event. As {@link once} in all else. */
   transaction<R>(work: Work<R>): R {
-    return this.#transaction(() => settled(work()) as R);
+    return this.#transaction(() => settled<R>(work()));
   }
 
   /**
