@@ -41,6 +41,8 @@ export const PORT_TIMES: PortTimes = { first: 10_000, head: 15_000, request: 60_
 const HTTP2_STREAMS_MAX = 1_000;
 const HTTP2_SESSION_MEGABYTES = 128;
 const HTTP2_WINDOW_BYTES = 1024 * 1024;
+/** The least allowed, 16 KiB, cuts a batch into pieces that would have to be put together again. */
+const HTTP2_FRAME_BYTES = 256 * 1024;
 
 const PREFACE = Buffer.from('PRI ');
 
@@ -88,6 +90,7 @@ export class SharedPort {
         settings: {
           maxConcurrentStreams: HTTP2_STREAMS_MAX,
           initialWindowSize: HTTP2_WINDOW_BYTES,
+          maxFrameSize: HTTP2_FRAME_BYTES,
           maxHeaderListSize: HEADER_BYTES_MAX,
           enablePush: false,
         },

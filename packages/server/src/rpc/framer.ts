@@ -32,40 +32,51 @@ export class MessageFramer {
 
   /** @throws HadronError REQUEST_INVALID, LIMIT_EXCEEDED; what `onMessage` throws */
   push(chunk: Buffer): void {
-    let bytes = chunk;
-    if (this.pieceBytes > 0) {
-      this.pieces.push(chunk);
-      this.pieceBytes += chunk.length;
+    let at = 0;
+    // The frame under way is put together, and no more: what follows is handed on as it lies.
+    while (this.pieceBytes > 0) {
+      const piece = chunk.subarray(at, at + this.needed - this.pieceBytes);
+      this.pieces.push(piece);
+      this.pieceBytes += piece.length;
+      at += piece.length;
       if (this.pieceBytes < this.needed) return;
-      bytes = Buffer.concat(this.pieces, this.pieceBytes);
+      const bytes = Buffer.concat(this.pieces, this.pieceBytes);
+      this.needed = this.frameBytes(bytes, 0);
+      this.pieces = [bytes];
+      if (this.needed > bytes.length) continue; // its header was in pieces
       this.pieces = [];
       this.pieceBytes = 0;
-      this.needed = FRAME_HEADER_BYTES;
+      this.onMessage(bytes.subarray(FRAME_HEADER_BYTES), bytes[0] === 1);
     }
-    let at = 0;
-    while (bytes.length - at >= FRAME_HEADER_BYTES) {
-      const flags = bytes[at] as number;
-      if (flags > 1)
-        throw new HadronError('REQUEST_INVALID', `a message begins with the flags ${flags}: 0 or 1 are allowed`);
-      const length = bytes.readUInt32BE(at + 1);
-      if (length > this.messageBytesMax) {
-        throw new RpcRefused(
-          'LIMIT_EXCEEDED',
-          Status.RESOURCE_EXHAUSTED,
-          `a message of ${length} bytes is larger than ${this.messageBytesMax}; send smaller batches`,
-        );
-      }
-      const end = at + FRAME_HEADER_BYTES + length;
-      if (end > bytes.length) {
-        this.needed = FRAME_HEADER_BYTES + length;
+    this.needed = FRAME_HEADER_BYTES;
+    while (chunk.length - at >= FRAME_HEADER_BYTES) {
+      const end = at + this.frameBytes(chunk, at);
+      if (end > chunk.length) {
+        this.needed = end - at;
         break;
       }
-      this.onMessage(bytes.subarray(at + FRAME_HEADER_BYTES, end), flags === 1);
+      this.onMessage(chunk.subarray(at + FRAME_HEADER_BYTES, end), chunk[at] === 1);
       at = end;
     }
-    if (at < bytes.length) {
-      this.pieces = [bytes.subarray(at)];
-      this.pieceBytes = bytes.length - at;
+    if (at < chunk.length) {
+      this.pieces = [chunk.subarray(at)];
+      this.pieceBytes = chunk.length - at;
     }
+  }
+
+  /** Of the frame whose header lies at `at`. */
+  private frameBytes(bytes: Buffer, at: number): number {
+    const flags = bytes[at] as number;
+    if (flags > 1)
+      throw new HadronError('REQUEST_INVALID', `a message begins with the flags ${flags}: 0 or 1 are allowed`);
+    const length = bytes.readUInt32BE(at + 1);
+    if (length > this.messageBytesMax) {
+      throw new RpcRefused(
+        'LIMIT_EXCEEDED',
+        Status.RESOURCE_EXHAUSTED,
+        `a message of ${length} bytes is larger than ${this.messageBytesMax}; send smaller batches`,
+      );
+    }
+    return FRAME_HEADER_BYTES + length;
   }
 }
