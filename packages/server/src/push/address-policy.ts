@@ -13,7 +13,8 @@ export type AddressPolicy = (address: string) => boolean;
 /** Resolves a name to all its addresses. */
 export type Resolve = (
   hostname: string,
-  done: (error: Error | null, addresses: readonly LookupAddress[]) => void,
+  /** Node gives no addresses with an error. */
+  done: (error: Error | null, addresses?: readonly LookupAddress[]) => void,
 ) => void;
 
 /** The sink has no address to which anything may be sent. */
@@ -71,7 +72,7 @@ export const systemResolve: Resolve = (hostname, done) => systemLookup(hostname,
 /** The `lookup` of a connection: hands out addresses that the policy allows, and no others. */
 export function guardedLookup(policy: AddressPolicy, resolve: Resolve): LookupFunction {
   return (hostname, options, done) => {
-    resolve(hostname, (error, addresses) => {
+    resolve(hostname, (error, addresses = []) => {
       const family = options.family === 4 || options.family === 6 ? options.family : 0;
       const allowed = addresses.filter((one) => (family === 0 || one.family === family) && policy(one.address));
       const [first] = allowed;

@@ -92,6 +92,12 @@ describe('addresses', () => {
     });
     expect.assertions(5);
   });
+
+  it('passes on that a name cannot be resolved', async () => {
+    const unknown = new Error('queryA ENOTFOUND nowhere.invalid');
+    const lookup = guardedLookup(publicOnly, (_, done) => done(unknown));
+    expect(await new Promise((answered) => lookup('nowhere.invalid', {}, answered))).toBe(unknown);
+  });
 });
 
 describe('consent (§8.2)', () => {
