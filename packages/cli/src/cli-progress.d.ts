@@ -8,9 +8,9 @@ declare module 'cli-progress' {
       clearOnComplete: boolean;
       fps: number;
     });
-    start(total: number, startValue: number): void;
+    start(total: number, startValue: number, payload?: Readonly<Record<string, string>>): void;
     setTotal(total: number): void;
-    update(current: number): void;
+    update(current: number, payload?: Readonly<Record<string, string>>): void;
     stop(): void;
   }
   const cliProgress: { SingleBar: typeof SingleBar };

@@ -1,8 +1,14 @@
 /**
- * What a command says when it fails: one line with a code, what happened and what to do; exit code 1. The stack only with
- * HADRON_DEBUG set.
+ * What a command says when it fails: one line with a code, what happened and what to do; and the exit code, by what a script
+ * would do next. The stack only with --verbose or HADRON_DEBUG set.
+ *
+ *   0    done
+ *   1    refused, or wrong: another try ends the same
+ *   3    what was named is not there
+ *   4    not now: nobody answers, or a limit is reached; another try may help
+ *   130  interrupted
  */
-import { ERRORS } from '@hadron/base';
+import { ERRORS, type ErrorCode } from '@hadron/base';
 import { colours, type Io, type OutputFormat } from './io.ts';
 
 /** A failure of the command itself, beyond the codes of @hadron/base: the server cannot be reached, an answer was an error. */
@@ -26,6 +32,16 @@ export class ExitCode extends Error {
   }
 }
 
+/** The exit code of any thrown value. */
+export function exitCodeOf(error: unknown): number {
+  const { code } = describeFailure(error);
+  if (code === 'INTERRUPTED') return 130;
+  if (code === 'INTERNAL' || !Object.hasOwn(ERRORS, code)) return 1;
+  const { kind, retry } = ERRORS[code as ErrorCode];
+  if (kind === 'not-found') return 3;
+  return retry === 'after-backoff' ? 4 : 1;
+}
+
 export interface FailureLine {
   readonly code: string;
   readonly message: string;
@@ -43,12 +59,12 @@ export function describeFailure(error: unknown): FailureLine {
   return { code: 'INTERNAL', message: `${message} (this is a bug; set HADRON_DEBUG=1 to see where)` };
 }
 
-export function printFailure(io: Io, error: unknown, output: OutputFormat): void {
+export function printFailure(io: Io, error: unknown, output: OutputFormat, verbose: boolean = false): void {
   const { code, message } = describeFailure(error);
   const line = message.replaceAll(/\s*\n\s*/g, ' ');
   if (output === 'json') io.stderr.write(`${JSON.stringify({ error: { code, message: line } })}\n`);
   else io.stderr.write(`${colours(io, 'stderr').red(`hadron: ${code}:`)} ${line}\n`);
-  if ((io.env['HADRON_DEBUG'] ?? '') !== '' && error instanceof Error) {
+  if ((verbose || (io.env['HADRON_DEBUG'] ?? '') !== '') && error instanceof Error) {
     io.stderr.write(`${error.stack}\n`);
     if (error.cause instanceof Error) io.stderr.write(`caused by ${error.cause.stack}\n`);
   }

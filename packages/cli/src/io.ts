@@ -20,10 +20,37 @@ export const processIo: Io = {
 
 export type OutputFormat = 'table' | 'json';
 
-/** Colours for one stream: none when it is not a terminal or NO_COLOR is set. */
-export function colours(io: Io, stream: 'stdout' | 'stderr'): ReturnType<typeof picocolors.createColors> {
-  const noColour = (io.env['NO_COLOR'] ?? '') !== '';
-  return picocolors.createColors(!noColour && io[stream].isTTY === true);
+export type Colours = ReturnType<typeof picocolors.createColors>;
+
+/** Colours for one stream: none with NO_COLOR; with FORCE_COLOR always; else on a terminal. */
+export function colours(io: Io, stream: 'stdout' | 'stderr'): Colours {
+  const isSet = (name: string): boolean => !['', '0', 'false'].includes(io.env[name] ?? '');
+  const none = (io.env['NO_COLOR'] ?? '') !== '';
+  return picocolors.createColors(!none && (isSet('FORCE_COLOR') || io[stream].isTTY === true));
+}
+
+/** Whether an error of an output stream only says that nobody reads it any more. */
+export function isReaderGone(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED';
+}
+
+/** Writes to stdout. Resolves when it was taken. @throws the stream's error, EPIPE where the reader has gone */
+export function write(io: Io, text: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) =>
+    io.stdout.write(text, (error) => (error === null || error === undefined ? resolve() : reject(error))),
+  );
+}
+
+/**
+ * Text that came from elsewhere, safe to show: control characters, by which a terminal can be made to do things, as \xNN.
+ * Line breaks and tabs stay unless `oneLine`.
+ */
+export function printable(text: string, oneLine: boolean = false): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (c) =>
+    !oneLine && (c === '\n' || c === '\t') ? c : `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
 }
 
 /** One line for people, on stderr: stdout is for results. */

@@ -126,7 +126,7 @@ describe('failures', () => {
 
   test('no server at the address is one line with what to do', async () => {
     const io = fakeIo();
-    expect(await run(['kafka', 'topics', 'list', '--bootstrap', '127.0.0.1:1'], io)).toBe(1);
+    expect(await run(['kafka', 'topics', 'list', '--bootstrap', '127.0.0.1:1'], io)).toBe(4);
     expect(io.err()).toMatch(
       /^hadron: CONNECTION_FAILED: no server answers at 127\.0\.0\.1:1: start one with `npm start`/,
     );

@@ -1,17 +1,31 @@
 /** The tree of commands. Each command's work is in commands/ and is loaded when it runs, so that `hadron --help` is quick. */
 import { Command, CommanderError } from 'commander';
+import { dlqCommands } from './commands/dlq/index.ts';
+import { groupCommands } from './commands/group/index.ts';
 import { resourceCommands } from './commands/resources/index.ts';
-import { CommandFailure, ExitCode, printFailure } from './failure.ts';
+import { streamCommands } from './commands/stream/index.ts';
+import { ExitCode, exitCodeOf, printFailure } from './failure.ts';
 import { type Io, type OutputFormat, processIo } from './io.ts';
-import { clientOptions, collect, outputOption, settingOptions, wholeNumber } from './options.ts';
+import {
+  clientOptions,
+  collect,
+  examples,
+  outputOption,
+  resolveServer,
+  serverAddress,
+  settingOptions,
+  wholeNumber,
+} from './options.ts';
 import { version } from './version.ts';
 
-const examples = (...lines: string[]): string => `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}\n`;
-
 export function buildProgram(io: Io): Command {
-  const program = new Command('hadron')
-    .description('Hadron: one durable log, spoken to over the Apache Kafka protocol')
+  const program = serverAddress(new Command('hadron'))
+    .description('Hadron: event streams on one durable log; groups, dead letters, and the Apache Kafka protocol')
     .version(version())
+    .option('-v, --verbose', 'where a failure comes from')
+    // Options before the verb are ours, behind it the verb's: -o means different things.
+    .enablePositionalOptions()
+    .hook('preAction', (_program, command) => resolveServer(command, io))
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({
@@ -22,8 +36,10 @@ export function buildProgram(io: Io): Command {
       'after',
       examples(
         'hadron start',
-        'hadron kafka produce hello world',
-        'hadron kafka consume hello --from-beginning --exit',
+        `hadron pub orders '{"id":"7"}' --type order.placed`,
+        'hadron sub orders -g mail -d --start-beginning',
+        'hadron group ls',
+        'hadron kafka consume orders --from-beginning --exit',
       ),
     );
 
@@ -53,6 +69,9 @@ export function buildProgram(io: Io): Command {
     )
     .action(async (names, options) => (await import('./commands/config.ts')).config(io, names, options));
 
+  streamCommands(program, io);
+  groupCommands(program, io);
+  dlqCommands(program, io);
   resourceCommands(program, io);
   kafkaCommands(
     program
@@ -172,13 +191,13 @@ function logCommands(log: Command, io: Io): void {
     .action(async (options) => (await import('./commands/log.ts')).verify(io, options));
 }
 
-/** Runs one command line. @returns the exit code */
+/** Runs one command line. @returns the exit code: failure.ts has them all */
 export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
   const isJson = (arg: string, i: number): boolean =>
     arg === '--output=json' || arg === '-ojson' || (/^(--output|-o)$/.test(arg) && argv[i + 1] === 'json');
   const output: OutputFormat = argv.some(isJson) ? 'json' : 'table';
+  const program = buildProgram(io);
   try {
-    const program = buildProgram(io);
     if (argv.length === 0) {
       program.outputHelp();
       return 0;
@@ -188,7 +207,7 @@ export async function run(argv: readonly string[], io: Io = processIo): Promise<
   } catch (error) {
     // commander has printed its own message and says which code it means.
     if (error instanceof CommanderError || error instanceof ExitCode) return error.exitCode;
-    printFailure(io, error, output);
-    return error instanceof CommandFailure && error.code === 'INTERRUPTED' ? 130 : 1;
+    printFailure(io, error, output, program.opts()['verbose'] === true);
+    return exitCodeOf(error);
   }
 }

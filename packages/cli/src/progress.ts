@@ -6,18 +6,21 @@ export interface Progress {
   stop(): void;
 }
 
-const SILENT: Progress = { update() {}, stop() {} };
+export interface Meter {
+  /** @param done of the total; `count` how many things, for the rate */
+  update(done: number, count: number): void;
+  stop(): void;
+}
+
+const SILENT = { update() {}, stop() {} };
 
 /** @param unit what is counted: "records", "MB" */
 export async function progressBar(io: Io, title: string, total: number, unit: string): Promise<Progress> {
   if (io.stderr.isTTY !== true) return SILENT;
   const { default: cliProgress } = await import('cli-progress');
   const bar = new cliProgress.SingleBar({
+    ...settings(io),
     format: `${title} {bar} {percentage}% {value}/{total} ${unit} {eta_formatted}`,
-    stream: io.stderr,
-    hideCursor: true,
-    clearOnComplete: true,
-    fps: 10,
   });
   bar.start(Math.max(total, 1), 0);
   return {
@@ -28,3 +31,32 @@ export async function progressBar(io: Io, title: string, total: number, unit: st
     stop: () => bar.stop(),
   };
 }
+
+/**
+ * Counts things as they go by, with their rate; with a `total` also a bar and when it will be done.
+ * @param unit what is counted: "events"
+ */
+export async function meter(io: Io, title: string, unit: string, total: number | undefined): Promise<Meter> {
+  if (io.stderr.isTTY !== true) return SILENT;
+  const { default: cliProgress } = await import('cli-progress');
+  const counted = `{count} ${unit}  {rate}/s`;
+  const bar = new cliProgress.SingleBar({
+    ...settings(io),
+    format:
+      total === undefined ? `${title}  ${counted}` : `${title} {bar} {percentage}%  ${counted}  ETA {eta_formatted}`,
+  });
+  const startedMs = performance.now();
+  bar.start(Math.max(total ?? 0, 1), 0, { count: '0', rate: '0' });
+  return {
+    update(done, count) {
+      const seconds = Math.max((performance.now() - startedMs) / 1000, 0.1);
+      bar.update(total === undefined ? 0 : Math.min(done, total), {
+        count: count.toLocaleString('en'),
+        rate: Math.round(count / seconds).toLocaleString('en'),
+      });
+    },
+    stop: () => bar.stop(),
+  };
+}
+
+const settings = (io: Io) => ({ stream: io.stderr, hideCursor: true, clearOnComplete: true, fps: 10 });

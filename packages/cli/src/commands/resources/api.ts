@@ -1,5 +1,7 @@
 /** The HTTP API as the resource commands use it: JSON in and out, problems as failures of one line. */
 import { CommandFailure } from '../../failure.ts';
+import type { ServerAddress } from '../../options.ts';
+import { checkUrl } from '../../server.ts';
 
 /** Long enough for a disk that syncs slowly; watches have no limit. */
 const TIMEOUT_MS = 30_000;
@@ -11,13 +13,13 @@ interface Problem {
 
 export class Api {
   private readonly base: string;
+  private readonly token: string | undefined;
 
   /** @throws CommandFailure REQUEST_INVALID */
-  constructor(url: string) {
-    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-      throw new CommandFailure('REQUEST_INVALID', `--url ${url}: expected a URL, for example http://127.0.0.1:7000`);
-    }
+  constructor({ url, token }: ServerAddress) {
+    checkUrl(url);
     this.base = url.replace(/\/+$/, '');
+    this.token = token;
   }
 
   get<T>(path: string): Promise<T> {
@@ -34,7 +36,12 @@ export class Api {
 
   /** Lines of JSON until the server ends them or `signal` is aborted. */
   async *lines<T>(path: string, signal: AbortSignal): AsyncGenerator<T> {
-    const response = await this.ask('GET', path, undefined, signal);
+    for await (const line of this.textLines(path, signal)) yield JSON.parse(line) as T;
+  }
+
+  /** {@link lines} as they come. */
+  async *textLines(path: string, signal: AbortSignal, accept?: string): AsyncGenerator<string> {
+    const response = await this.ask('GET', path, undefined, signal, accept);
     let text = '';
     const decoder = new TextDecoder();
     try {
@@ -42,7 +49,7 @@ export class Api {
         text += decoder.decode(chunk as Uint8Array, { stream: true });
         const lines = text.split('\n');
         text = lines.pop() as string;
-        for (const line of lines) if (line !== '') yield JSON.parse(line) as T;
+        for (const line of lines) if (line !== '') yield line;
       }
     } catch (error) {
       if (!signal.aborted) throw this.unreachable(error);
@@ -58,8 +65,18 @@ export class Api {
     }
   }
 
-  private async ask(method: string, path: string, body: string | undefined, signal: AbortSignal): Promise<Response> {
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+  private async ask(
+    method: string,
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal,
+    accept?: string,
+  ): Promise<Response> {
+    const headers = {
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(accept === undefined ? {} : { accept }),
+      ...(this.token === undefined ? {} : { authorization: `bearer ${this.token}` }),
+    };
     let response: Response;
     try {
       response = await fetch(this.base + path, { method, headers, signal, ...(body === undefined ? {} : { body }) });

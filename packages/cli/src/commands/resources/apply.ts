@@ -2,12 +2,12 @@
 import type { Change, FieldError } from '@hadron/contracts/resources';
 import { CommandFailure, ExitCode } from '../../failure.ts';
 import { colours, type Io, printJson, say } from '../../io.ts';
+import type { ServerAddress } from '../../options.ts';
 import { Api } from './api.ts';
 import { type InputDocument, place, readInput } from './input.ts';
 import type { Format } from './output.ts';
 
-interface InputOptions {
-  readonly url: string;
+interface InputOptions extends ServerAddress {
   readonly filename: readonly string[];
   readonly recursive?: boolean;
   readonly output: Extract<Format, 'table' | 'json' | 'name'>;
@@ -76,7 +76,7 @@ async function send(
   options: InputOptions,
   dryRun: boolean,
 ): Promise<{ documents: readonly InputDocument[]; results: readonly Result[] }> {
-  const api = new Api(options.url);
+  const api = new Api(options);
   const documents = await readInput(io, options.filename, options.recursive === true);
   const body = documents.map((d) => d.value);
   const { results } = await api.post<{ results: readonly Result[] }>(`/v1/apply?dryRun=${dryRun}`, body);

@@ -2,12 +2,12 @@
 import type { Resource } from '@hadron/contracts/resources';
 import { CommandFailure } from '../../failure.ts';
 import { colours, type Io, printTable } from '../../io.ts';
+import type { ServerAddress } from '../../options.ts';
 import { onStopSignals } from '../../signals.ts';
 import { Api, resourcesPath } from './api.ts';
 import { columnsOf, type Format, type KindInfo, nameOf, printResources } from './output.ts';
 
-export interface GetOptions {
-  readonly url: string;
+export interface GetOptions extends ServerAddress {
   readonly selector?: string;
   readonly output: Format;
   readonly watch?: boolean;
@@ -26,7 +26,7 @@ interface WatchLine {
 }
 
 export async function get(io: Io, kindName: string, names: readonly string[], options: GetOptions): Promise<void> {
-  const api = new Api(options.url);
+  const api = new Api(options);
   if (options.watch === true && names.length > 0)
     throw new CommandFailure('REQUEST_INVALID', '--watch shows all of a kind; select with -l instead of a name');
   if (options.selector !== undefined && names.length > 0)
@@ -177,9 +177,9 @@ export async function describe(
   io: Io,
   kindName: string,
   name: string,
-  options: { readonly url: string; readonly output: Extract<Format, 'table' | 'json' | 'yaml'> },
+  options: ServerAddress & { readonly output: Extract<Format, 'table' | 'json' | 'yaml'> },
 ): Promise<void> {
-  const api = new Api(options.url);
+  const api = new Api(options);
   const kind = await kindOf(api, kindName);
   const resource = await api.get<Resource>(resourcesPath(kind.kind, name));
   if (options.output !== 'table') {

@@ -1,31 +1,23 @@
 /** The verbs for resources, in the tree of commands. Each one's work is in a file of this folder, loaded when it runs. */
 import { type Command, Option } from 'commander';
 import type { Io } from '../../io.ts';
-import { collect } from '../../options.ts';
+import { collect, examples, type ServerAddress, serverAddress } from '../../options.ts';
 import type { ApplyOptions, DiffOptions } from './apply.ts';
 import type { GetOptions } from './get.ts';
 import type { Format } from './output.ts';
 import type { DeleteOptions } from './remove.ts';
 
-const examples = (...lines: string[]): string => `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}\n`;
-
 const outputs = (choices: readonly Format[]): Option =>
   new Option('-o, --output <format>', 'how results are printed').choices(choices).default('table');
 
-const url = (io: Io): Option =>
-  new Option('--url <url>', 'the API of the server to talk to, or HADRON_URL').default(
-    io.env['HADRON_URL'] ?? 'http://127.0.0.1:7000',
-  );
-
-const files = (command: Command, io: Io): Command =>
-  command
+const files = (command: Command): Command =>
+  serverAddress(command)
     .requiredOption('-f, --filename <file>', 'a file, a folder, or - for standard input; repeat for more', collect)
     .option('-R, --recursive', 'the folders in a folder too')
-    .addOption(outputs(['table', 'json', 'name']))
-    .addOption(url(io));
+    .addOption(outputs(['table', 'json', 'name']));
 
 export function resourceCommands(program: Command, io: Io): void {
-  files(program.command('apply').summary('create and change resources from files'), io)
+  files(program.command('apply').summary('create and change resources from files'))
     .description(
       'Make resources as files say. What a file does not say takes its default; labels and annotations are merged. Each document is applied whole or not at all.',
     )
@@ -40,14 +32,13 @@ export function resourceCommands(program: Command, io: Io): void {
     )
     .action(async (options: ApplyOptions) => (await import('./apply.ts')).apply(io, options));
 
-  files(program.command('diff').summary('what applying files would change'), io)
+  files(program.command('diff').summary('what applying files would change'))
     .description('Show what "hadron apply" of the same files would change.')
     .option('--exit-code', 'end with 1 when something differs')
     .addHelpText('after', examples('hadron diff -f orders.yaml', 'hadron diff -f deploy/ --exit-code'))
     .action(async (options: DiffOptions) => (await import('./apply.ts')).diff(io, options));
 
-  program
-    .command('get')
+  serverAddress(program.command('get'))
     .summary('list resources')
     .description('List resources of a kind, or show some by name.')
     .argument('<kind>', 'streams, subscriptions')
@@ -55,7 +46,6 @@ export function resourceCommands(program: Command, io: Io): void {
     .option('-l, --selector <selector>', "by labels, e.g. 'app=shop,tier in (web, db),!legacy'")
     .option('-w, --watch', 'then every change as it comes; Ctrl-C ends it')
     .addOption(outputs(['table', 'wide', 'yaml', 'json', 'name']))
-    .addOption(url(io))
     .addHelpText(
       'after',
       examples(
@@ -68,21 +58,18 @@ export function resourceCommands(program: Command, io: Io): void {
       (await import('./get.ts')).get(io, kind, names, options),
     );
 
-  program
-    .command('describe')
+  serverAddress(program.command('describe'))
     .summary('show a resource')
     .description('Show everything about one resource: what is wanted and how it is.')
     .argument('<kind>', 'stream, subscription')
     .argument('<name>')
     .addOption(outputs(['table', 'yaml', 'json']))
-    .addOption(url(io))
     .addHelpText('after', examples('hadron describe stream orders'))
-    .action(async (kind: string, name: string, options: { url: string; output: 'table' | 'yaml' | 'json' }) =>
+    .action(async (kind: string, name: string, options: ServerAddress & { output: 'table' | 'yaml' | 'json' }) =>
       (await import('./get.ts')).describe(io, kind, name, options),
     );
 
-  program
-    .command('delete')
+  serverAddress(program.command('delete'))
     .summary('delete resources')
     .description('Delete resources by name. A Stream goes with all its records; one that others use is not deleted.')
     .argument('<kind>', 'stream, subscription')
@@ -91,7 +78,6 @@ export function resourceCommands(program: Command, io: Io): void {
     .option('-y, --yes', 'do not ask')
     .option('--ignore-not-found', 'what is not there is no failure')
     .addOption(outputs(['table', 'json', 'name']))
-    .addOption(url(io))
     .addHelpText('after', examples('hadron delete stream orders', 'hadron delete stream orders --cascade --yes'))
     .action(async (kind: string, names: string[], options: DeleteOptions) =>
       (await import('./remove.ts')).remove(io, kind, names, options),

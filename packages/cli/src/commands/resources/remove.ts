@@ -1,10 +1,11 @@
 /** `hadron delete`: asks first, because records do not come back. */
+import { confirm } from '../../ask.ts';
 import { CommandFailure } from '../../failure.ts';
 import { type Io, printJson } from '../../io.ts';
+import type { ServerAddress } from '../../options.ts';
 import { Api, resourcesPath } from './api.ts';
 
-export interface DeleteOptions {
-  readonly url: string;
+export interface DeleteOptions extends ServerAddress {
   readonly cascade?: boolean;
   readonly yes?: boolean;
   readonly ignoreNotFound?: boolean;
@@ -17,7 +18,7 @@ interface Named {
 }
 
 export async function remove(io: Io, kind: string, names: readonly string[], options: DeleteOptions): Promise<void> {
-  const api = new Api(options.url);
+  const api = new Api(options);
   const ask = (name: string, query: string): Promise<{ deleted: readonly Named[] }> =>
     api.delete(`${resourcesPath(kind, name)}?cascade=${options.cascade === true}${query}`);
   // First what it would be: who uses it is told before anybody is asked.
@@ -33,11 +34,7 @@ export async function remove(io: Io, kind: string, names: readonly string[], opt
     if (options.output === 'json') printJson(io, { deleted: [] });
     return;
   }
-  if (options.yes !== true)
-    await confirm(
-      io,
-      planned.flatMap((p) => p.deleted),
-    );
+  await confirm(io, loss(planned.flatMap((p) => p.deleted)), options);
   const gone = new Map<string, Named>();
   for (const { name } of planned) {
     try {
@@ -54,19 +51,9 @@ export async function remove(io: Io, kind: string, names: readonly string[], opt
 const nameOf = ({ kind, name }: Named): string => `${kind.toLowerCase()}/${name}`;
 const isNotFound = (error: unknown): boolean => error instanceof CommandFailure && error.code === 'RESOURCE_NOT_FOUND';
 
-/** @throws CommandFailure INTERRUPTED when the answer is no; REQUEST_INVALID when there is nobody to ask */
-async function confirm(io: Io, deleted: readonly Named[]): Promise<void> {
+/** `Delete stream/orders and all records of the Stream` */
+function loss(deleted: readonly Named[]): string {
   const streams = deleted.filter((d) => d.kind === 'Stream').length;
-  const loss =
-    streams === 0
-      ? ''
-      : streams === 1
-        ? ' and all records of the Stream'
-        : ` and all records of the ${streams} Streams`;
-  const what = `${deleted.map(nameOf).join(', ')}${loss}`;
-  const isTerminal = (io.stdin as { isTTY?: boolean }).isTTY === true && io.stderr.isTTY === true;
-  if (!isTerminal) throw new CommandFailure('REQUEST_INVALID', `this deletes ${what}; say --yes to mean it`);
-  const { confirm: ask, isCancel } = await import('@clack/prompts');
-  const answer = await ask({ message: `Delete ${what}?`, initialValue: false, input: io.stdin, output: io.stderr });
-  if (isCancel(answer) || !answer) throw new CommandFailure('INTERRUPTED', 'nothing was deleted');
+  const records = ['', ' and all records of the Stream'][streams] ?? ` and all records of the ${streams} Streams`;
+  return `Delete ${deleted.map(nameOf).join(', ')}${records}`;
 }

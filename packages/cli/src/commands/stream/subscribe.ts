@@ -1,0 +1,130 @@
+/** `hadron sub`: a member of a group that prints its events and acknowledges them. */
+import { HadronError } from '@hadron/base';
+import type { Client, ConsumeOptions, GroupStatus, ManualMessage } from '@hadron/client';
+import { describeFailure } from '../../failure.ts';
+import { colours, type Io, say, write } from '../../io.ts';
+import { type FilterOptions, filtersOf, type ServerOptions, type StartOptions, startOf } from '../../options.ts';
+import { withServer } from '../../server.ts';
+import { type Format, formatEvent } from './show.ts';
+import { stopping } from './stopping.ts';
+import { streamOf } from './target.ts';
+
+export interface SubOptions extends ServerOptions, StartOptions, FilterOptions {
+  readonly stream?: string;
+  readonly group: string;
+  readonly durable?: boolean;
+  readonly batchSize?: number;
+  readonly concurrency?: number;
+  readonly format?: Format;
+  readonly count?: number;
+  readonly dryRun?: boolean;
+  readonly ordering?: 'partition' | 'key' | 'none';
+}
+
+/** A dry run shows so many unless --count says otherwise, and ends when nothing comes for this long. */
+const DRY_RUN_COUNT = 100;
+const DRY_RUN_IDLE_MS = 1_000;
+
+export async function subscribe(io: Io, argument: string | undefined, options: SubOptions): Promise<void> {
+  const name = await streamOf(argument, options);
+  const dryRun = options.dryRun === true;
+  // In the original 0 is 1.
+  const atOnce = Math.max(1, options.concurrency ?? options.batchSize ?? 1);
+  const format = options.format ?? (options.output === 'json' ? 'ndjson' : 'pretty');
+  const countMax = options.count ?? (dryRun ? DRY_RUN_COUNT : Number.POSITIVE_INFINITY);
+  const tint = colours(io, 'stdout');
+  await withServer(options, async ({ client }) => {
+    const exists = await groupIfAny(client, name, options.group);
+    const settings = await settingsOf(io, options, exists);
+    const stop = stopping(io);
+    let idle: NodeJS.Timeout | undefined;
+    const waitForMore = (): void => {
+      if (!dryRun) return;
+      clearTimeout(idle);
+      // Nothing may time out while it is only looked at: that would count as a failed attempt.
+      idle = setTimeout(stop.now, Math.min(DRY_RUN_IDLE_MS, (exists?.settings.policy.timeoutMs ?? 30_000) / 2));
+    };
+    let shown = 0;
+    let failed: { readonly error: unknown } | undefined;
+    const answers = new Set<Promise<void>>();
+    const acknowledge = async (message: ManualMessage): Promise<void> => {
+      try {
+        await message.ack();
+      } catch (error) {
+        // Taken by somebody else meanwhile: seen twice, lost never. Anything else ends the command.
+        const { code } = describeFailure(error);
+        if (code === 'STALE_DELIVERY' || code === 'ALREADY_SETTLED') complain(io, error);
+        else {
+          failed ??= { error };
+          stop.now();
+        }
+      }
+    };
+    try {
+      waitForMore();
+      const messages = client.stream(name).consume({
+        ...settings,
+        group: options.group,
+        concurrency: dryRun ? countMax : atOnce,
+        invalid: 'nack',
+        signal: stop.signal,
+        onError: (error) => complain(io, error),
+      });
+      for await (const message of messages) {
+        await write(io, formatEvent(message, format, tint));
+        shown += 1;
+        if (!dryRun) {
+          const answer = acknowledge(message);
+          answers.add(answer);
+          void answer.then(() => answers.delete(answer));
+          if (atOnce === 1) await answer;
+        }
+        if (shown >= countMax) break;
+        waitForMore();
+      }
+      await Promise.all(answers);
+    } catch (error) {
+      if (!stop.isOutputGone(error)) throw error;
+    } finally {
+      clearTimeout(idle);
+      stop.dispose();
+    }
+    if (failed !== undefined) throw failed.error;
+    if (options.output !== 'json' && io.stderr.isTTY === true)
+      say(io, `${shown} event${shown === 1 ? '' : 's'}${dryRun ? ', all given back' : ''}`);
+  });
+}
+
+/** Undefined: there is none yet. */
+async function groupIfAny(client: Client, stream: string, group: string): Promise<GroupStatus | undefined> {
+  try {
+    return await client.admin.group(stream, group);
+  } catch (error) {
+    if (error instanceof HadronError && (error.code === 'GROUP_NOT_FOUND' || error.code === 'TOPIC_NOT_FOUND'))
+      return undefined;
+    throw error;
+  }
+}
+
+/** Settings are a group's from when it is made; of one that exists only those that were asked for are named. */
+async function settingsOf(
+  io: Io,
+  options: SubOptions,
+  exists: GroupStatus | undefined,
+): Promise<Pick<ConsumeOptions, 'durable' | 'start' | 'filter' | 'ordering'>> {
+  const { durable, ordering, dryRun = false } = options;
+  const filter = await filtersOf(options);
+  const start = startOf(options);
+  if (exists === undefined) {
+    // To look is not to leave a group behind.
+    return { durable: !dryRun && durable === true, start: start ?? 'latest', filter, ordering };
+  }
+  if (start !== undefined && options.output !== 'json')
+    say(io, `Group ${options.group} exists and goes on where it was; "hadron group seek" moves it.`);
+  return { durable: durable === true ? true : undefined, filter, ordering };
+}
+
+function complain(io: Io, error: unknown): void {
+  const { code, message } = describeFailure(error);
+  say(io, `${colours(io, 'stderr').yellow(`${code}:`)} ${message}`);
+}
