@@ -15,7 +15,7 @@ import {
   Shard,
   type ShardSettings,
 } from '@hadron/log';
-import { DEFAULT_RECORD_SETTINGS, type RecordSettings } from '@hadron/contracts/events';
+import type { RecordSettings } from '@hadron/contracts/events';
 import { allowAll, type Authorize } from './authorize.ts';
 import type { BrokerSettings } from './config/index.ts';
 import { Deliveries } from './delivery/deliveries.ts';
@@ -23,6 +23,7 @@ import { LogEventStreams } from './event-streams/event-streams.ts';
 import type { GroupsConfig } from './groups/index.ts';
 import { GroupsShell } from './groups-shell.ts';
 import { ShardEventLog } from './ports/shard-event-log.ts';
+import { recordSettingsOf } from './ports/stream-info.ts';
 import { ProducerIds } from './producer-ids.ts';
 import type { Resources } from './resources/index.ts';
 import { assertUnused, usersOf } from './resources/stream-users.ts';
@@ -109,13 +110,14 @@ export class BrokerCore {
     this.producerIds = new ProducerIds(this.registry);
     this.fetcher = new Fetcher(shard, options.logger, options.pollClock);
     this.eventLog = new ShardEventLog([{ shard, topics: this.topics, states: { deliveries } }]);
+    const autoCreate = options.settings.values['auto.create.topics.enable']
+      ? (name: string): void => this.autoCreate(name)
+      : undefined;
     this.events = new LogEventStreams({
       log: this.eventLog,
       clock: options.clock,
       random: options.random,
-      createStream: options.settings.values['auto.create.topics.enable']
-        ? (name) => void this.topics.create({ name })
-        : undefined,
+      createStream: autoCreate,
       allocateProducerId: (done, failed) => this.producerIds.allocate(done, failed),
     });
     this.deliveries = new Deliveries({
@@ -123,6 +125,7 @@ export class BrokerCore {
       clock: options.clock,
       random: options.random,
       logger: options.logger,
+      autoCreate,
       createStream: (name, partitions, config) => this.createStream(name, partitions, config),
       recordSettings: (stream) => this.recordSettings(stream),
     });
@@ -181,8 +184,16 @@ export class BrokerCore {
 
   /** How the records of a stream are seen as events (cloudevents.md §5.4). Undefined: as by default. */
   recordSettings(stream: string): RecordSettings | undefined {
-    const isOff = this.topics.byStreamName(stream)?.settings.events === 'off';
-    return isOff ? { ...DEFAULT_RECORD_SETTINGS, interpret: 'off' } : undefined;
+    const topic = this.topics.byStreamName(stream);
+    return topic === undefined ? undefined : recordSettingsOf(topic.settings);
+  }
+
+  /** Makes a stream that somebody publishes to, reads or consumes: the one place for all doors but Kafka's. */
+  private autoCreate(name: string): void {
+    // Topics of Kafka clients may have such names; no Stream has, so nobody would find what is stored there.
+    if (name.startsWith('__'))
+      throw new HadronError('TOPIC_NAME_INVALID', `stream "${name.slice(0, 250)}": a name does not begin with "__"`);
+    this.topics.create({ name });
   }
 
   /** Makes a stream for a service of ours; resolves when it is durable. One that is there already is as good. */

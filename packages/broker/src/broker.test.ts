@@ -18,7 +18,7 @@ class World {
   machine!: SimMachine;
   broker!: Broker;
 
-  async open(): Promise<void> {
+  async open(settings: Record<string, string> = {}): Promise<void> {
     this.machine = this.sim.start();
     const { fs, clock, random } = this.machine;
     this.broker = await this.run(
@@ -30,7 +30,7 @@ class World {
         directory: 'data/shards/0',
         clusterId: 'c',
         nodeId: 1,
-        settings: resolveBrokerSettings({}),
+        settings: resolveBrokerSettings(settings),
         shardSettings: { commitFileBytes: 262_144, minFreeBytes: 0 },
       }),
     );
@@ -40,9 +40,9 @@ class World {
     return this.sim.scheduler.settle(promise);
   }
 
-  async restart(): Promise<void> {
+  async restart(settings: Record<string, string> = {}): Promise<void> {
     this.machine.process.kill();
-    await this.open();
+    await this.open(settings);
   }
 
   durable(lsn = this.broker.core.shard.stagedLsn): Promise<void> {
@@ -256,6 +256,35 @@ describe('events through the broker', () => {
     const after = new Consumer();
     await after.open(w);
     expect(after.got.map((d) => d.offset).slice(0, 1)).toEqual([0]);
+  });
+
+  test('a session and a lease of an unknown stream make it where auto-creation is on, else they are refused (statement 2)', async () => {
+    const w = new World();
+    await w.open();
+    const consumer = new Consumer();
+    await consumer.open(w);
+    const pull = (stream: string) =>
+      w.run(w.broker.core.deliveries.pull({ stream, group: 'g', settings: {}, max: 1, waitMs: 0 }));
+    expect(await pull('pulled')).toEqual([]);
+    await expect(pull('__internal')).rejects.toMatchObject({ code: 'TOPIC_NAME_INVALID' });
+    await expect(w.run(w.broker.core.deliveries.createGroup('typo', 'g', {}))).rejects.toMatchObject({
+      code: 'TOPIC_NOT_FOUND',
+    });
+    await publish(w, 'a');
+    await w.sim.scheduler.runFor(100);
+    expect(consumer.got.map((d) => d.offset)).toEqual([0]);
+    await w.restart();
+    expect(['s', 'pulled', 'typo'].map((name) => w.broker.core.topics.get(name)?.name)).toEqual([
+      's',
+      'pulled',
+      undefined,
+    ]);
+    await w.restart({ 'auto.create.topics.enable': 'false' });
+    const { deliveries } = w.broker.core;
+    const request = { stream: 'none', group: 'g', settings: {}, credit: 1 };
+    await expect(w.run(deliveries.open(request, consumer.handler))).rejects.toMatchObject({ code: 'TOPIC_NOT_FOUND' });
+    await expect(pull('none')).rejects.toMatchObject({ code: 'TOPIC_NOT_FOUND' });
+    expect(w.broker.core.topics.get('none')).toBeUndefined();
   });
 
   test('D3 retention waits for a group that holds it back', async () => {

@@ -11,7 +11,7 @@ import { MetricsRegistry } from '@hadron/base';
 export interface TestWorld {
   readonly broker: Broker;
   readonly services: Broker['core'];
-  createStream(name: string, partitions: number): Promise<void>;
+  createStream(name: string, partitions: number, config?: Readonly<Record<string, string>>): Promise<void>;
   /** Opens the API port. @returns its address */
   listen(): Promise<string>;
   close(): Promise<void>;
@@ -34,8 +34,8 @@ export async function openWorld(): Promise<TestWorld> {
   return {
     broker,
     services,
-    async createStream(name, partitions) {
-      broker.core.topics.create({ name, partitions, config: {} });
+    async createStream(name, partitions, config = {}) {
+      broker.core.topics.create({ name, partitions, config });
       await broker.core.shard.barrier();
     },
     async listen() {

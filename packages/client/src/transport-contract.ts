@@ -18,7 +18,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 export interface ContractWorld {
   /** Another connection. */
   connect(): Transport;
-  createStream(name: string, partitions: number): Promise<void>;
+  createStream(name: string, partitions: number, config?: Readonly<Record<string, string>>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -245,6 +245,36 @@ export function transportContract(name: string, open: () => Promise<ContractWorl
           expect(places.get(`${i}a`)).toBe(`${first.partition}/${first.offset}`);
           expect(places.get(`${i}b`)).toBe(`${second.partition}/${second.offset}`);
         });
+      });
+    });
+
+    describe('a stream that nobody has made', () => {
+      test('is made by whoever consumes or reads it first', async () => {
+        const consumed = `s${++streams}`;
+        const { listener, session: s } = await session(consumed, 1);
+        await transport.publish({ stream: consumed, events: [event('a')] });
+        expect((await listener.first(1))[0]).toMatchObject({ offset: 0, event: { id: 'a' } });
+        await s.close();
+        const tailed = `s${++streams}`;
+        const reading = read({ stream: tailed, from: 'beginning' }, 1);
+        await transport.publish({ stream: tailed, events: [event('b')] });
+        expect(await reading).toMatchObject([{ offset: 0, event: { id: 'b' } }]);
+      });
+    });
+
+    describe('a stream with hadron.events=off', () => {
+      test('shows each record as an event made of position and value, to groups and readers alike', async () => {
+        const stream = `s${++streams}`;
+        await world.createStream(stream, 1, { 'hadron.events': 'off' });
+        await transport.publish({ stream, events: [event('hidden', { data: new Uint8Array([1, 2]) })] });
+        const { topicId } = await transport.info(stream);
+        const plain = { id: '0-0', source: `/streams/${stream}/${topicId}`, type: 'rs.hadron.record.v1' };
+        const { listener, session: s } = await session(stream, 1);
+        expect((await listener.first(1))[0]?.event).toMatchObject(plain);
+        await s.close();
+        const [read0] = await read({ stream, from: 'beginning' }, 1);
+        expect(read0?.event).toMatchObject(plain);
+        expect([...(read0?.event.data ?? [])]).toEqual([1, 2]);
       });
     });
 

@@ -6,6 +6,7 @@
  */
 import type { GroupRequest, GroupSettings, SettledAs, Verdict } from './delivery.ts';
 import type { CloudEvent } from './events/event.ts';
+import type { RecordSettings } from './events/record.ts';
 
 export interface PublishedEvent {
   readonly partition: number;
@@ -28,11 +29,13 @@ export interface PublishCall {
   readonly partition?: number | undefined;
 }
 
-/** Where a stream's partitions are and how many: enough to choose one. */
+/** What a client knows of a stream: enough to choose a partition, and to see its records as events. */
 export interface StreamInfo {
   readonly name: string;
   readonly topicId: string;
   readonly partitions: number;
+  /** How its records are seen as events, where that is not as by default. */
+  readonly records?: RecordSettings | undefined;
 }
 
 /** An event on its way to a handler. */

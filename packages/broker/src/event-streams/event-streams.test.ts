@@ -281,6 +281,14 @@ describe('publishing', () => {
     expect(await off.run(codeOf(off.events.info('new')))).toBe('TOPIC_NOT_FOUND');
     const page = off.events.page('new', { from: 'beginning' }, { records: 1, bytes: 1 });
     expect(await off.run(codeOf(page))).toBe('TOPIC_NOT_FOUND');
+    const listener = { records: () => undefined, ended: () => undefined };
+    expect(await off.run(codeOf(off.events.tail('new', { from: 'latest' }, listener)))).toBe('TOPIC_NOT_FOUND');
+    // Who reads makes it too, as a Kafka consumer of an unknown topic does; it survives a crash.
+    expect(await w.ids('paged')).toEqual([]);
+    (await w.run(w.events.tail('tailed', { from: 'latest' }, listener))).close();
+    expect(await w.run(codeOf(w.events.tail('no good', { from: 'latest' }, listener)))).toBe('TOPIC_NAME_INVALID');
+    await w.crash();
+    expect(['paged', 'tailed'].map((name) => w.broker.core.topics.get(name)?.partitions.length)).toEqual([2, 2]);
     await w.stream('one');
     expect(await w.run(codeOf(w.publishing('one', [event('a')], { partition: 1 })))).toBe('REQUEST_INVALID');
   });

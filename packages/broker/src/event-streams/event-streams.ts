@@ -6,12 +6,21 @@
  */
 import { type Clock, HadronError, type Random } from '@hadron/base';
 import type { CloudEvent, StreamInfo } from '@hadron/contracts';
-import type { EventLog, EventStream } from '../ports/event-log.ts';
+import type { EventLog, EventPartition, EventStream } from '../ports/event-log.ts';
+import { infoOf } from '../ports/stream-info.ts';
 import { encodeCursor } from './cursor.ts';
 import { readPage } from './page.ts';
 import { placesOf, selectedPartitions } from './places.ts';
-import { BuilderPool, type PublishDone, type PublisherHost, StreamPublisher } from './publisher.ts';
-import type { EventStreams, PublishOptions, Tail, TailFrom, TailListener, TailPage } from './service.ts';
+import { BuilderPool, crossShard, type PublishDone, type PublisherHost, StreamPublisher } from './publisher.ts';
+import type {
+  EventStreams,
+  PartitionBatch,
+  PublishOptions,
+  Tail,
+  TailFrom,
+  TailListener,
+  TailPage,
+} from './service.ts';
 import { TailHub } from './tail.ts';
 
 export interface EventStreamsOptions {
@@ -66,7 +75,7 @@ export class LogEventStreams implements EventStreams {
     const stream = await this.streamToRead(name);
     // Of one that is known already, too: its last change may be under way.
     await this.settled();
-    return { name: stream.name, topicId: stream.topicId, partitions: stream.partitions.length };
+    return infoOf(stream);
   }
 
   publish(name: string, events: readonly CloudEvent[], options: PublishOptions, done: PublishDone): void {
@@ -93,23 +102,37 @@ export class LogEventStreams implements EventStreams {
     batch: Buffer,
     done: (error: HadronError | undefined, baseOffset: number) => void,
   ): void {
+    this.publishBatches(name, [{ partition, batch }], (error, [baseOffset = -1]) => done(error, baseOffset));
+  }
+
+  publishBatches(
+    name: string,
+    batches: readonly PartitionBatch[],
+    done: (error: HadronError | undefined, baseOffsets: readonly number[]) => void,
+  ): void {
     if (this.over !== undefined) {
-      done(this.over, -1);
+      done(this.over, []);
       return;
     }
     const { log } = this.options;
     try {
       const stream = this.streamOrNew(name);
-      const [p] = selectedPartitions(stream, partition);
-      if (p === undefined) throw new TypeError('a partition is a number');
-      const { ticket, baseOffsets } = log.commit(p.shard, [{ kind: 'records', partition: p, batch }]);
+      const puts = batches.map(({ partition, batch }) => ({
+        kind: 'records' as const,
+        partition: selectedPartitions(stream, partition)[0] as EventPartition,
+        batch,
+      }));
+      const refusal = notOneSet(puts);
+      if (refusal !== undefined) throw refusal;
+      const { shard } = (puts[0] as (typeof puts)[number]).partition;
+      const { ticket, baseOffsets } = log.commit(shard, puts);
       const waiter = {
-        committed: () => done(undefined, baseOffsets[0] as number),
-        failed: (error: HadronError) => done(error, -1),
+        committed: () => done(undefined, baseOffsets),
+        failed: (error: HadronError) => done(error, []),
       };
-      log.whenDurable(p.shard, ticket, waiter, p.durability);
+      log.whenDurable(shard, ticket, waiter, puts.some((p) => p.partition.durability === 'fsync') ? 'fsync' : 'os');
     } catch (error) {
-      this.refuse(error, (e) => done(e, -1));
+      this.refuse(error, (e) => done(e, []));
     }
   }
 
@@ -143,7 +166,7 @@ export class LogEventStreams implements EventStreams {
     const stream = await this.streamToRead(name);
     const places = await placesOf(log, stream, from);
     if (this.over !== undefined) throw this.over;
-    if (log.streamById(stream.topicId) === undefined) throw notFound(name, false);
+    if (log.streamById(stream.topicId) === undefined) throw gone(name);
     const key = hubKey(stream, from.partition);
     let hub = this.hubs.get(key);
     if (hub === undefined) {
@@ -172,9 +195,9 @@ export class LogEventStreams implements EventStreams {
 
   /** As {@link streamOrNew}; what is said of a new stream, or of none, waits until that is durable. */
   private async streamToRead(name: string): Promise<EventStream> {
-    if (this.over !== undefined) throw this.over;
     const known = this.options.log.stream(name);
     if (known !== undefined) return known;
+    if (this.over !== undefined) throw this.over;
     let stream: EventStream | undefined;
     let missing: unknown;
     try {
@@ -197,10 +220,7 @@ export class LogEventStreams implements EventStreams {
     const { log, createStream } = this.options;
     const known = log.stream(name);
     if (known !== undefined) return known;
-    if (createStream === undefined) throw notFound(name, true);
-    // Topics of Kafka clients may have such names; no Stream has, so nobody would find what is stored there.
-    if (name.startsWith('__'))
-      throw new HadronError('TOPIC_NAME_INVALID', `stream "${name.slice(0, 250)}": a name does not begin with "__"`);
+    if (createStream === undefined) throw notFound(name);
     createStream(name);
     return log.stream(name) as EventStream;
   }
@@ -221,7 +241,7 @@ export class LogEventStreams implements EventStreams {
   private removed(stream: EventStream): void {
     // What is open is refused when its batch is committed: the answer is the same.
     for (const [name, publisher] of this.publishers) if (publisher.stream === stream) this.publishers.delete(name);
-    const error = new HadronError('TOPIC_NOT_FOUND', `stream ${stream.name} was deleted`);
+    const error = gone(stream.name);
     for (const hub of [...this.hubs.values()]) if (hub.stream === stream) hub.end(error);
   }
 }
@@ -229,10 +249,20 @@ export class LogEventStreams implements EventStreams {
 const hubKey = (stream: EventStream, partition: number | undefined): string =>
   partition === undefined ? stream.topicId : `${stream.topicId}/${partition}`;
 
-const notFound = (name: string, autoCreate: boolean): HadronError =>
+/** Why batches for these partitions cannot be one set. */
+function notOneSet(puts: readonly { readonly partition: EventPartition }[]): HadronError | undefined {
+  if (new Set(puts.map(({ partition }) => partition.index)).size < Math.max(1, puts.length)) {
+    return new HadronError('REQUEST_INVALID', 'a set has record batches, each for a partition of its own', {
+      field: 'record_batches',
+    });
+  }
+  return crossShard(puts);
+}
+
+const notFound = (name: string): HadronError =>
   new HadronError(
     'TOPIC_NOT_FOUND',
-    autoCreate
-      ? `there is no stream ${name}, and streams are not made by publishing here (auto.create.topics.enable is false); create it with "hadron apply" or as a Kafka topic`
-      : `there is no stream ${name}; publish to it, or create it with "hadron apply" or as a Kafka topic`,
+    `there is no stream ${name}, and streams are not made by using them here (auto.create.topics.enable is false); create it with "hadron apply" or as a Kafka topic`,
   );
+
+const gone = (name: string): HadronError => new HadronError('TOPIC_NOT_FOUND', `stream ${name} was deleted`);

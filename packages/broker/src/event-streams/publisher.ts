@@ -538,7 +538,8 @@ function ofEvent(error: HadronError, index: number): HadronError {
   return new HadronError(error.code, `event ${index} of an atomic call: ${what}; nothing was stored`, { field });
 }
 
-function crossShard(batches: readonly Batch[]): HadronError | undefined {
+/** Why what goes to these partitions cannot be stored as one. */
+export function crossShard(batches: readonly { readonly partition: EventPartition }[]): HadronError | undefined {
   const shards = new Map<number, Set<number>>();
   for (const { partition } of batches) {
     const partitions = shards.get(partition.shard) ?? new Set();

@@ -12,6 +12,12 @@ export interface PublishOptions {
   readonly deduplicate?: boolean;
 }
 
+/** A record batch v2 for one partition. */
+export interface PartitionBatch {
+  readonly partition: number;
+  readonly batch: Buffer;
+}
+
 export interface TailFrom {
   readonly from:
     | 'beginning'
@@ -77,9 +83,21 @@ export interface EventStreams {
     batch: Buffer,
     done: (error: HadronError | undefined, baseOffset: number) => void,
   ): void;
+  /**
+   * As {@link EventStreams.publishBatch}, for several partitions, each at most once: all or none. Made again after a lost answer
+   * it gives the first positions.
+   */
+  publishBatches(
+    stream: string,
+    batches: readonly PartitionBatch[],
+    done: (error: HadronError | undefined, baseOffsets: readonly number[]) => void,
+  ): void;
   /** An id for idempotent batches. Resolves when it is durable. */
   newProducer(): Promise<{ readonly id: number; readonly epoch: number }>;
-  /** @throws HadronError TOPIC_NOT_FOUND, OFFSET_OUT_OF_RANGE, REQUEST_INVALID (an offset without a partition) */
+  /**
+   * Makes the stream where auto-creation is on, as a Kafka consumer of an unknown topic does; {@link EventStreams.tail} too.
+   * @throws HadronError TOPIC_NOT_FOUND, TOPIC_NAME_INVALID, OFFSET_OUT_OF_RANGE, REQUEST_INVALID (an offset without a partition)
+   */
   page(stream: string, from: TailFrom, limit: { readonly records: number; readonly bytes: number }): Promise<TailPage>;
   tail(stream: string, from: TailFrom, listener: TailListener): Promise<Tail>;
 }

@@ -83,7 +83,6 @@ class BinaryTransport implements Transport {
   readonly #connection: Connection;
   readonly #publishing: Publishing;
   readonly #control: Transport;
-  readonly #infos = new Map<string, StreamInfo>();
 
   constructor({ url, token, pingMs = PING_MS, clock = clientClock }: BinaryTransportOptions) {
     this.#connection = new Connection(url, pingMs, token);
@@ -91,10 +90,8 @@ class BinaryTransport implements Transport {
     this.#control = httpTransport({ url, token });
   }
 
-  async info(stream: string): Promise<StreamInfo> {
-    const info = await this.#connection.unary('Info', encodeInfoRequest, stream, decodeInfoResponse);
-    this.#infos.set(stream, info);
-    return info;
+  info(stream: string): Promise<StreamInfo> {
+    return this.#connection.unary('Info', encodeInfoRequest, stream, decodeInfoResponse);
   }
 
   publish(call: PublishCall): Promise<readonly PublishResult[]> {
@@ -109,8 +106,8 @@ class BinaryTransport implements Transport {
   }
 
   async *tail({ stream, from, partition, signal, onCursor }: TailCall): AsyncIterable<TailedEvent> {
-    // Events made of plain records are named by the topic's id.
-    const { topicId } = this.#infos.get(stream) ?? (await this.info(stream));
+    // Asked each time: a stream that was made again has another id, and may see its records otherwise.
+    const info = await this.info(stream);
     const inbox = new Inbox<readonly TailedEvent[]>();
     let records: WireTailRecord[] = [];
     let waiting = 0;
@@ -122,7 +119,7 @@ class BinaryTransport implements Transport {
         if (records.length === 0) return onCursor?.(response.cursor);
         const batch = records.map((one) => {
           const { partition: at, offset, record } = one;
-          return { partition: at, offset, timestampMs: record.timestampMs, event: eventOf(one, stream, topicId) };
+          return { partition: at, offset, timestampMs: record.timestampMs, event: eventOf(one, info) };
         });
         records = [];
         if (++waiting > TAIL_BATCHES_MAX) call.pause();
@@ -171,7 +168,7 @@ class Session implements TransportSession {
   readonly #draining: (() => void)[] = [];
   #opened: ((session: TransportSession) => void) | undefined;
   readonly #refused: (error: Error) => void;
-  #topicId = '';
+  #stream: EventOrigin;
   #sequence = 0;
   #over = false;
   #leaving: PromiseWithResolvers<void> | undefined;
@@ -184,6 +181,7 @@ class Session implements TransportSession {
     refused: (error: Error) => void,
   ) {
     this.#open = open;
+    this.#stream = { name: open.stream, topicId: '' };
     this.#listener = listener;
     this.#opened = opened;
     this.#refused = refused;
@@ -238,17 +236,17 @@ class Session implements TransportSession {
     switch (response.kind) {
       case 'opened':
         this.settings = JSON.parse(response.opened.settingsJson) as GroupSettings;
-        this.#topicId = response.opened.topicId;
+        this.#stream = { name: this.#open.stream, topicId: response.opened.topicId, records: response.opened.records };
         this.#opened?.(this);
         this.#opened = undefined;
         break;
       case 'deliveries': {
         if (this.#leaving !== undefined) break; // nobody is there any more
-        const { stream } = this.#open;
+        const stream = this.#stream;
         this.#listener.deliver(
           response.deliveries.map((one) => {
             const { token, partition, offset, attempt, redrive, lane, record } = one;
-            const event = eventOf(one, stream, this.#topicId);
+            const event = eventOf(one, stream);
             return { token, partition, offset, attempt, redrive, lane, event, timestampMs: record.timestampMs };
           }),
         );
@@ -284,8 +282,11 @@ class Session implements TransportSession {
   }
 }
 
-function eventOf(one: WireDelivery | WireTailRecord, stream: string, topicId: string): CloudEvent {
+/** What events without attributes of their own are named by, and how records are seen as events. */
+type EventOrigin = Pick<StreamInfo, 'name' | 'topicId' | 'records'>;
+
+function eventOf(one: WireDelivery | WireTailRecord, { name, topicId, records }: EventOrigin): CloudEvent {
   const { partition, offset, record } = one;
   const { bytes, timestampMs } = record;
-  return recordToEvent(readRecord(bytes), { stream, topicId, partition, offset, timestampMs });
+  return recordToEvent(readRecord(bytes), { stream: name, topicId, partition, offset, timestampMs, settings: records });
 }

@@ -100,3 +100,58 @@ test('a network that vanishes without a word: the connection is given up, and ev
   await running;
   await client.close();
 });
+
+test('atomic calls over several partitions while answers are lost: each set is stored exactly once', async () => {
+  const world = await openWorld();
+  onTestFinished(() => world.close());
+  await world.createStream('orders', 3);
+  const proxy = await openProxy(await world.listen());
+  const client = connect({ source: '/shop', transport: binaryTransport({ url: proxy.url }), telemetry: false });
+  const orders = client.stream('orders');
+  const published: Promise<readonly { id: string; partition: number; offset: number }[]>[] = [];
+  for (let round = 0; round < 6; round++) {
+    for (let i = 0; i < 10; i++) {
+      const set = [0, 1, 2, 3].map((n) => ({ type: 'n', id: `${round}/${i}/${n}`, subject: `k${n}` }));
+      published.push(orders.publishMany(set, { atomic: true }));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 15));
+    if (round % 2 === 0) proxy.cutAnswers();
+    else proxy.cut();
+  }
+  const answers = (await Promise.all(published)).flat();
+  expect(new Set(answers.map(({ partition }) => partition)).size).toBeGreaterThan(1);
+  const seen = new Map<string, string>();
+  for await (const m of orders.tail({ from: 'beginning' })) {
+    expect(seen.has(m.id)).toBe(false);
+    seen.set(m.id, `${m.partition}/${m.offset}`);
+    if (seen.size === answers.length) break;
+  }
+  for (const { id, partition, offset } of answers) expect(seen.get(id)).toBe(`${partition}/${offset}`);
+  const ends = [0, 1, 2].map((p) => world.broker.core.topics.get('orders')?.partitions[p]?.highWatermark ?? 0);
+  expect(ends.reduce((a, b) => a + b)).toBe(answers.length);
+  await client.close();
+});
+
+test('a tail from the latest that is cut off before the first event skips nothing', async () => {
+  const world = await openWorld();
+  onTestFinished(() => world.close());
+  await world.createStream('orders', 2);
+  const url = await world.listen();
+  const proxy = await openProxy(url);
+  const client = connect({ source: '/shop', transport: binaryTransport({ url: proxy.url }), telemetry: false });
+  const direct = connect({ source: '/shop', transport: binaryTransport({ url }), telemetry: false });
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const tailing = (async () => {
+    for await (const m of client.stream('orders').tail({ from: 'latest', signal: stop.signal })) seen.push(m.id);
+  })();
+  await vi.waitFor(() => expect(world.services.events.stats.tails).toBe(1));
+  await new Promise((resolve) => setTimeout(resolve, 20)); // its place is on the way to the client
+  proxy.cutAnswers();
+  proxy.cut();
+  await direct.stream('orders').publish('n', 1, { id: 'between' });
+  await vi.waitFor(() => expect(seen).toEqual(['between']), { timeout: 5_000 });
+  stop.abort();
+  await tailing;
+  await Promise.all([client.close(), direct.close()]);
+});

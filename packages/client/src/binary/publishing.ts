@@ -10,7 +10,6 @@ import {
   type PublishRequest,
   type PublishResponse,
   type WireError,
-  writeProtoEvent,
 } from '@hadron/contracts/protobuf';
 import { asHadronError, failure } from '../errors.ts';
 import type { Call, Connection } from './connection.ts';
@@ -81,8 +80,6 @@ export class Publishing {
     if (state === undefined) {
       const info = await this.#info(call.stream);
       const parts = byPartition(call.events, info, call.partition, this.#keyless++);
-      // Batches are atomic one by one. Over several partitions the server has to do it, which takes events as such.
-      if (call.atomic === true && parts.size > 1) return this.#publishEvents(call);
       state = {
         info,
         results: [],
@@ -105,12 +102,15 @@ export class Publishing {
     for (const part of state.parts) if (!firsts.has(part.partition)) firsts.set(part.partition, part);
     const sent = [...firsts.values()];
     const nowMs = this.#clock.wallMs();
-    const outcomes = await Promise.all(
-      sent.map((part) => {
-        part.batch ??= encodeBatch(call.events, part.indexes, part.partition, state.producer, info.topicId, nowMs);
-        return this.#send(call.stream, part.batch);
-      }),
+    const batches = sent.map(
+      (part) =>
+        (part.batch ??= encodeBatch(call.events, part.indexes, part.partition, state.producer, info.topicId, nowMs)),
     );
+    // A batch is all or none by itself.
+    const outcomes =
+      call.atomic === true && batches.length > 1
+        ? await this.#sendSet(call.stream, batches)
+        : await Promise.all(batches.map((batch) => this.#send(call.stream, batch)));
     let unknown: HadronError | undefined;
     let fenced = false;
     const decided = new Map<Part, readonly Part[]>();
@@ -142,18 +142,6 @@ export class Publishing {
     }
   }
 
-  async #publishEvents({ stream, events, partition }: PublishCall): Promise<readonly PublishResult[]> {
-    const { error, results } = await this.#request({
-      stream,
-      events: events.map((event) => writeProtoEvent(event)),
-      recordBatch: undefined,
-      partition,
-      atomic: true,
-    });
-    if (error !== undefined) throw refusalOf(error);
-    return results;
-  }
-
   /** A lost connection is an outcome too: others of the round have theirs. */
   async #send(stream: string, { partition, bytes }: Batch): Promise<PublishResponse | HadronError> {
     try {
@@ -161,6 +149,30 @@ export class Publishing {
     } catch (error) {
       return asHadronError(error);
     }
+  }
+
+  /** All or none: each batch has the outcome of the set. */
+  async #sendSet(stream: string, batches: readonly Batch[]): Promise<readonly (PublishResponse | HadronError)[]> {
+    const recordBatches = batches.map(({ partition, bytes }) => ({ partition, recordBatch: bytes }));
+    let response: PublishResponse | HadronError;
+    try {
+      response = await this.#request({
+        stream,
+        events: undefined,
+        recordBatch: undefined,
+        recordBatches,
+        partition: undefined,
+        atomic: true,
+      });
+    } catch (error) {
+      response = asHadronError(error);
+    }
+    return batches.map((_, i) => {
+      if (response instanceof HadronError || response.error !== undefined) return response;
+      const result = response.results[i];
+      if (result !== undefined && 'offset' in result) return { ...response, baseOffset: result.offset };
+      return new HadronError('CONNECTION_FAILED', 'the server did not say where a batch of a set lies');
+    });
   }
 
   #request(request: Omit<PublishRequest, 'sequence'>): Promise<PublishResponse> {

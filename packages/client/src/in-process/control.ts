@@ -25,7 +25,10 @@ export async function control(
     if (kind === 'groups' && segments.length === 2 && method === 'GET')
       return { groups: [...services.deliveries.groups()] };
     if (kind === 'streams' && stream !== undefined) {
-      if (what === undefined && method === 'GET') return services.events.info(stream);
+      if (what === undefined && method === 'GET') {
+        const { name: known, topicId, partitions } = await services.events.info(stream);
+        return { name: known, topicId, partitions };
+      }
       if (what === 'groups' && name === undefined && method === 'GET')
         return { groups: [...services.deliveries.groups(stream)] };
       if (what === 'groups' && name !== undefined) {

@@ -3,7 +3,7 @@
  * server's doors show the same services to the world.
  */
 import { HadronError } from '@hadron/base/errors';
-import type { DeliveryService, EventStreams, OutgoingDelivery, RecordSlice } from '@hadron/broker';
+import type { DeliveryService, DeliverySession, EventStreams, OutgoingDelivery, RecordSlice } from '@hadron/broker';
 import type {
   AnswerResult,
   CloudEvent,
@@ -91,8 +91,7 @@ class InProcessTransport implements Transport {
 
   async open(call: OpenSession, listener: SessionListener): Promise<TransportSession> {
     this.#check();
-    const { events, deliveries } = this.#services;
-    const { topicId } = await events.info(call.stream);
+    const { deliveries } = this.#services;
     let over = false;
     const end = (error: HadronError | undefined): void => {
       if (over) return;
@@ -100,10 +99,11 @@ class InProcessTransport implements Transport {
       this.#open.delete(close);
       listener.ended(error);
     };
-    const session = await deliveries.open(
-      { ...call, peer: 'in process' },
+    // Nothing is handed out before the session is known: it tells how records are seen.
+    const session: DeliverySession = await deliveries.open(
+      { ...call, credit: 0, peer: 'in process' },
       {
-        deliver: (out) => over || listener.deliver(out.map((one) => deliveryOf(one, call.stream, topicId))),
+        deliver: (out) => over || listener.deliver(out.map((one) => deliveryOf(one, session.stream))),
         withdrawn: (tokens) => over || listener.withdrawn(tokens),
         ended: end,
       },
@@ -114,7 +114,10 @@ class InProcessTransport implements Transport {
       end(undefined);
     };
     if (this.#closed) close();
-    else this.#open.add(close);
+    else {
+      this.#open.add(close);
+      session.credit(call.credit);
+    }
     return {
       settings: session.settings,
       credit: (count) => over || session.credit(count),
@@ -131,7 +134,7 @@ class InProcessTransport implements Transport {
   async *tail({ stream, from, partition, signal, onCursor }: TailCall): AsyncIterable<TailedEvent> {
     this.#check();
     const { events } = this.#services;
-    const { topicId } = await events.info(stream);
+    const info = await events.info(stream);
     // The place first: `latest` is somewhere, before there is any event.
     const { cursor: begin } = await events.page(stream, { from, partition }, { records: 0, bytes: 0 });
     onCursor?.(begin);
@@ -146,7 +149,7 @@ class InProcessTransport implements Transport {
             partition: at,
             offset,
             timestampMs: record.timestampMs,
-            event: eventOf(record, stream, topicId, at, offset),
+            event: eventOf(record, info, at, offset),
           }));
           waiting += records.length;
           if (waiting > TAIL_RECORDS_MAX) tail.pause();
@@ -187,13 +190,14 @@ class InProcessTransport implements Transport {
   }
 }
 
-function deliveryOf(one: OutgoingDelivery, stream: string, topicId: string): TransportDelivery {
+function deliveryOf(one: OutgoingDelivery, stream: StreamInfo): TransportDelivery {
   const { token, partition, offset, attempt, redrive, lane, record } = one;
-  const event = eventOf(record, stream, topicId, partition, offset);
+  const event = eventOf(record, stream, partition, offset);
   return { token, partition, offset, attempt, redrive, lane, event, timestampMs: record.timestampMs };
 }
 
-function eventOf(record: RecordSlice, stream: string, topicId: string, partition: number, offset: number): CloudEvent {
+function eventOf(record: RecordSlice, stream: StreamInfo, partition: number, offset: number): CloudEvent {
   const { bytes, timestampMs } = record;
-  return recordToEvent(readRecord(bytes), { stream, topicId, partition, offset, timestampMs });
+  const { name, topicId, records } = stream;
+  return recordToEvent(readRecord(bytes), { stream: name, topicId, partition, offset, timestampMs, settings: records });
 }

@@ -2,6 +2,7 @@ import { create, equals, fromBinary, toBinary, type DescMessage, type MessageIni
 import { HadronError } from '@hadron/base/errors';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { RecordSettings } from '../events/record.ts';
 import * as wire from './streams.ts';
 import * as pb from './services.ts';
 import { BYTES, FIXED32, FIXED64, ProtoReader, ProtoWriter, tag, VARINT } from './wire.ts';
@@ -48,7 +49,25 @@ const answered = fc.record({
     { maxLength: 5 },
   ),
 });
-const openedArbitrary = fc.record({ session: word, settingsJson: word, topicId: word });
+const recordSettings = fc.record({
+  interpret: fc.constantFrom('lenient', 'off', 'required'),
+  type: word,
+  datacontenttype: maybe(word),
+  attributesFromHeaders: fc
+    .uniqueArray(fc.tuple(word, word), { maxLength: 4, selector: ([header]) => header })
+    .map((entries): ReadonlyMap<string, string> => new Map(entries)),
+});
+const recordSettingsInit = (s: RecordSettings) => ({
+  interpret: { lenient: 0, off: 1, required: 2 }[s.interpret] as pb.Interpretation,
+  type: s.type,
+  ...(s.datacontenttype === undefined ? {} : { datacontenttype: s.datacontenttype }),
+  attributesFromHeaders: [...s.attributesFromHeaders].map(([header, attribute]) => ({ header, attribute })),
+});
+const withRecords = <T extends { readonly records?: RecordSettings | undefined }>({ records, ...rest }: T) => ({
+  ...rest,
+  ...(records === undefined ? {} : { records: recordSettingsInit(records) }),
+});
+const openedArbitrary = fc.record({ session: word, settingsJson: word, topicId: word, records: maybe(recordSettings) });
 const open = fc.record({ stream: word, group: word, settingsJson: word, credit: partition });
 
 const big = BigInt;
@@ -124,15 +143,18 @@ describe('messages of hadron.v1.Streams', () => {
       .record({
         sequence: offset,
         stream: word,
-        count: maybe(fc.nat(200)),
+        kind: fc.constantFrom('events', 'recordBatch', 'recordBatches'),
+        count: fc.nat(200),
         recordBatch: bytes,
+        recordBatches: fc.array(fc.record({ partition, recordBatch: bytes }), { maxLength: 5 }),
         partition: maybe(partition),
         atomic: fc.boolean(),
       })
-      .map(({ count, recordBatch, ...rest }) => ({
+      .map(({ kind, count, recordBatch, recordBatches, ...rest }) => ({
         ...rest,
-        events: count === undefined ? undefined : Array.from({ length: count }, () => eventBytes),
-        recordBatch: count === undefined ? recordBatch : undefined,
+        events: kind === 'events' ? Array.from({ length: count }, () => eventBytes) : undefined,
+        recordBatch: kind === 'recordBatch' ? recordBatch : undefined,
+        recordBatches: kind === 'recordBatches' ? recordBatches : undefined,
       })),
     wire.encodePublishRequest,
     wire.decodePublishRequest,
@@ -141,9 +163,16 @@ describe('messages of hadron.v1.Streams', () => {
       sequence: big(m.sequence),
       stream: m.stream,
       batch:
-        m.events === undefined
-          ? { case: 'recordBatch', value: m.recordBatch as Uint8Array<ArrayBuffer> }
-          : { case: 'events', value: { events: m.events.map((b) => fromBinary(pb.CloudEventSchema, b)) } },
+        m.recordBatches !== undefined
+          ? {
+              case: 'recordBatches',
+              value: {
+                items: m.recordBatches.map((b) => ({ ...b, recordBatch: b.recordBatch as Uint8Array<ArrayBuffer> })),
+              },
+            }
+          : m.events === undefined
+            ? { case: 'recordBatch', value: m.recordBatch as Uint8Array<ArrayBuffer> }
+            : { case: 'events', value: { events: m.events.map((b) => fromBinary(pb.CloudEventSchema, b)) } },
       ...(m.partition === undefined ? {} : { partition: m.partition }),
       atomic: m.atomic,
     }),
@@ -207,7 +236,7 @@ describe('messages of hadron.v1.Streams', () => {
     wire.decodeConsumeResponse,
     pb.ConsumeResponseSchema,
     (m): MessageInitShape<typeof pb.ConsumeResponseSchema> => {
-      if (m.kind === 'opened') return { event: { case: 'opened', value: m.opened } };
+      if (m.kind === 'opened') return { event: { case: 'opened', value: withRecords(m.opened) } };
       if (m.kind === 'withdrawn') return { event: { case: 'withdrawn', value: { tokens: [...m.tokens] } } };
       if (m.kind === 'drained') return { event: { case: 'drained', value: true } };
       if (m.kind === 'deliveries') {
@@ -275,11 +304,11 @@ describe('messages of hadron.v1.Streams', () => {
   );
   same(
     'InfoResponse',
-    fc.record({ name: word, topicId: word, partitions: partition }),
+    fc.record({ name: word, topicId: word, partitions: partition, records: maybe(recordSettings) }),
     wire.encodeInfoResponse,
     wire.decodeInfoResponse,
     pb.InfoResponseSchema,
-    (m) => m,
+    withRecords,
   );
   same(
     'NewProducerResponse',
@@ -299,6 +328,13 @@ describe('many small items in one message', () => {
       encoded((w, events: Uint8Array) => w.bytes(tag(3, BYTES), events), empty(count));
     expect(wire.decodePublishRequest(request(10_000)).events).toHaveLength(10_000);
     expect(() => wire.decodePublishRequest(request(10_001))).toThrow(/^EVENT_TOO_LARGE.*10000 events/);
+  });
+
+  test('record batches: refused beyond 10,000', () => {
+    const request = (count: number): Uint8Array =>
+      encoded((w, batches: Uint8Array) => w.bytes(tag(7, BYTES), batches), empty(count));
+    expect(wire.decodePublishRequest(request(10_000)).recordBatches).toHaveLength(10_000);
+    expect(() => wire.decodePublishRequest(request(10_001))).toThrow(/^REQUEST_INVALID.*10000 record batches/);
   });
 
   test('answers: refused beyond 100,000', () => {

@@ -8,8 +8,9 @@
  */
 import { HadronError } from '@hadron/base/errors';
 import type { SettledAs, Verdict } from '../delivery.ts';
+import type { RecordSettings } from '../events/record.ts';
 import { BATCH_EVENTS_MAX, batchTooLarge } from '../events/validate.ts';
-import type { AnswerResult, PublishResult } from '../transport.ts';
+import type { AnswerResult, PublishResult, StreamInfo } from '../transport.ts';
 import { BYTES, ProtoReader, type ProtoWriter, tag, VARINT } from './wire.ts';
 
 /** Of one message. */
@@ -20,12 +21,19 @@ export interface PublishRequest {
   readonly sequence: number;
   /** Empty: as in the request before. */
   readonly stream: string;
-  /** Messages of io.cloudevents.v1, each still encoded. Undefined with `recordBatch`. */
+  /** Messages of io.cloudevents.v1, each still encoded. Of this and the next two, one is there. */
   readonly events: readonly Uint8Array[] | undefined;
   /** One Kafka record batch v2, for one partition. */
   readonly recordBatch: Uint8Array | undefined;
+  /** One for each of several partitions, all or none. */
+  readonly recordBatches?: readonly PartitionBatch[] | undefined;
   readonly partition: number | undefined;
   readonly atomic: boolean;
+}
+
+export interface PartitionBatch {
+  readonly partition: number;
+  readonly recordBatch: Uint8Array;
 }
 
 export interface WireError {
@@ -41,7 +49,7 @@ export interface PublishResponse {
   /** Of a record batch. */
   readonly partition: number;
   readonly baseOffset: number;
-  /** Of events, in order. */
+  /** Of events, in order; of record batches of several partitions, where each begins. */
   readonly results: readonly PublishResult[];
 }
 
@@ -81,6 +89,8 @@ export interface Opened {
   readonly session: string;
   readonly settingsJson: string;
   readonly topicId: string;
+  /** Undefined: as by default. */
+  readonly records?: RecordSettings | undefined;
 }
 
 export interface Answered {
@@ -119,16 +129,14 @@ export interface TailResponse {
   readonly cursor: string;
 }
 
-export interface InfoResponse {
-  readonly name: string;
-  readonly topicId: string;
-  readonly partitions: number;
-}
+export type InfoResponse = StreamInfo;
 
 export interface NewProducerResponse {
   readonly producerId: number;
   readonly producerEpoch: number;
 }
+
+const EMPTY = new Uint8Array(0);
 
 const int = (field: number): number => tag(field, VARINT);
 const len = (field: number): number => tag(field, BYTES);
@@ -156,6 +164,18 @@ export function encodePublishRequest(w: ProtoWriter, m: PublishRequest): void {
   if (m.recordBatch !== undefined) w.bytes(len(4), m.recordBatch);
   if (m.partition !== undefined) w.uint(int(5), m.partition);
   if (m.atomic) w.uint(int(6), 1);
+  if (m.recordBatches !== undefined) {
+    let size = 0;
+    for (const { recordBatch } of m.recordBatches) size += recordBatch.length + 16;
+    const batches = w.open(len(7), size);
+    for (const { partition, recordBatch } of m.recordBatches) {
+      const item = w.open(len(1), recordBatch.length + 12);
+      number(w, int(1), partition);
+      if (recordBatch.length > 0) w.bytes(len(2), recordBatch);
+      w.close(item);
+    }
+    w.close(batches);
+  }
 }
 
 /** @throws HadronError EVENT_TOO_LARGE more than 10,000 events */
@@ -165,6 +185,7 @@ export function decodePublishRequest(bytes: Uint8Array): PublishRequest {
   let stream = '';
   let events: Uint8Array[] | undefined;
   let recordBatch: Uint8Array | undefined;
+  let recordBatches: PartitionBatch[] | undefined;
   let partition: number | undefined;
   let atomic = false;
   for (let t = r.next(); t !== 0; t = r.next()) {
@@ -172,6 +193,7 @@ export function decodePublishRequest(bytes: Uint8Array): PublishRequest {
     else if (t === len(2)) stream = r.string();
     else if (t === len(3)) {
       recordBatch = undefined;
+      recordBatches = undefined;
       events ??= [];
       const batch = r.message();
       for (let b = batch.next(); b !== 0; b = batch.next()) {
@@ -181,12 +203,34 @@ export function decodePublishRequest(bytes: Uint8Array): PublishRequest {
       }
     } else if (t === len(4)) {
       events = undefined;
+      recordBatches = undefined;
       recordBatch = r.bytes();
     } else if (t === int(5)) partition = r.uint32();
     else if (t === int(6)) atomic = r.bool();
+    else if (t === len(7)) {
+      events = undefined;
+      recordBatch = undefined;
+      recordBatches ??= [];
+      const batches = r.message();
+      for (let b = batches.next(); b !== 0; b = batches.next()) {
+        if (b !== len(1)) batches.skip();
+        else if (recordBatches.length < BATCH_EVENTS_MAX) recordBatches.push(decodePartitionBatch(batches.message()));
+        else throw new HadronError('REQUEST_INVALID', `a message has at most ${BATCH_EVENTS_MAX} record batches`);
+      }
+    } else r.skip();
+  }
+  return { sequence, stream, events, recordBatch, recordBatches, partition, atomic };
+}
+
+function decodePartitionBatch(r: ProtoReader): PartitionBatch {
+  let partition = 0;
+  let recordBatch: Uint8Array = EMPTY;
+  for (let t = r.next(); t !== 0; t = r.next()) {
+    if (t === int(1)) partition = r.uint32();
+    else if (t === len(2)) recordBatch = r.bytes();
     else r.skip();
   }
-  return { sequence, stream, events, recordBatch, partition, atomic };
+  return { partition, recordBatch };
 }
 
 function encodeError(w: ProtoWriter, fieldTag: number, error: WireError): void {
@@ -357,11 +401,12 @@ export function encodeConsumeResponse(w: ProtoWriter, m: ConsumeResponse): void 
   else if (m.kind === 'answered') encodeAnswered(w, m.answered);
   else if (m.kind === 'drained') w.uint(int(5), 1);
   else if (m.kind === 'opened') {
-    const { session, settingsJson, topicId } = m.opened;
+    const { session, settingsJson, topicId, records } = m.opened;
     const opened = w.open(len(1), session.length + settingsJson.length + topicId.length + 10);
     text(w, len(1), session);
     text(w, len(2), settingsJson);
     text(w, len(3), topicId);
+    if (records !== undefined) encodeRecordSettings(w, len(4), records);
     w.close(opened);
   } else {
     const opened = w.open(len(4), m.tokens.length * 40);
@@ -432,13 +477,15 @@ function decodeOpened(r: ProtoReader): Opened {
   let session = '';
   let settingsJson = '';
   let topicId = '';
+  let records: RecordSettings | undefined;
   for (let t = r.next(); t !== 0; t = r.next()) {
     if (t === len(1)) session = r.string();
     else if (t === len(2)) settingsJson = r.string();
     else if (t === len(3)) topicId = r.string();
+    else if (t === len(4)) records = decodeRecordSettings(r.message());
     else r.skip();
   }
-  return { session, settingsJson, topicId };
+  return { session, settingsJson, topicId, records };
 }
 
 function decodeDeliveries(r: ProtoReader): WireDelivery[] {
@@ -449,8 +496,6 @@ function decodeDeliveries(r: ProtoReader): WireDelivery[] {
   }
   return deliveries;
 }
-
-const EMPTY = new Uint8Array(0);
 
 function decodeDelivery(r: ProtoReader): WireDelivery {
   let token = '';
@@ -609,10 +654,11 @@ export function decodeInfoRequest(bytes: Uint8Array): string {
   return stream;
 }
 
-export function encodeInfoResponse(w: ProtoWriter, { name, topicId, partitions }: InfoResponse): void {
+export function encodeInfoResponse(w: ProtoWriter, { name, topicId, partitions, records }: InfoResponse): void {
   text(w, len(1), name);
   text(w, len(2), topicId);
   number(w, int(3), partitions);
+  if (records !== undefined) encodeRecordSettings(w, len(4), records);
 }
 
 export function decodeInfoResponse(bytes: Uint8Array): InfoResponse {
@@ -620,13 +666,57 @@ export function decodeInfoResponse(bytes: Uint8Array): InfoResponse {
   let name = '';
   let topicId = '';
   let partitions = 0;
+  let records: RecordSettings | undefined;
   for (let t = r.next(); t !== 0; t = r.next()) {
     if (t === len(1)) name = r.string();
     else if (t === len(2)) topicId = r.string();
     else if (t === int(3)) partitions = r.uint32();
+    else if (t === len(4)) records = decodeRecordSettings(r.message());
     else r.skip();
   }
-  return { name, topicId, partitions };
+  return { name, topicId, partitions, records };
+}
+
+const INTERPRET = ['lenient', 'off', 'required'] as const;
+
+function encodeRecordSettings(w: ProtoWriter, fieldTag: number, records: RecordSettings): void {
+  const { interpret, type, datacontenttype, attributesFromHeaders } = records;
+  const opened = w.open(fieldTag, type.length + (datacontenttype?.length ?? 0) + attributesFromHeaders.size * 32 + 8);
+  number(w, int(1), INTERPRET.indexOf(interpret));
+  text(w, len(2), type);
+  if (datacontenttype !== undefined) w.string(len(3), datacontenttype);
+  for (const [header, attribute] of attributesFromHeaders) {
+    const item = w.open(len(4), header.length + attribute.length + 4);
+    text(w, len(1), header);
+    text(w, len(2), attribute);
+    w.close(item);
+  }
+  w.close(opened);
+}
+
+function decodeRecordSettings(r: ProtoReader): RecordSettings {
+  let interpret = 0;
+  let type = '';
+  let datacontenttype: string | undefined;
+  const attributesFromHeaders = new Map<string, string>();
+  for (let t = r.next(); t !== 0; t = r.next()) {
+    if (t === int(1)) interpret = r.uint32();
+    else if (t === len(2)) type = r.string();
+    else if (t === len(3)) datacontenttype = r.string();
+    else if (t === len(4)) {
+      const item = r.message();
+      let header = '';
+      let attribute = '';
+      for (let i = item.next(); i !== 0; i = item.next()) {
+        if (i === len(1)) header = item.string();
+        else if (i === len(2)) attribute = item.string();
+        else item.skip();
+      }
+      attributesFromHeaders.set(header, attribute);
+    } else r.skip();
+  }
+  // One that this version does not know reads what looks like an event.
+  return { interpret: INTERPRET[interpret] ?? 'lenient', type, datacontenttype, attributesFromHeaders };
 }
 
 export function encodeNewProducerResponse(w: ProtoWriter, { producerId, producerEpoch }: NewProducerResponse): void {

@@ -34,8 +34,8 @@ export function deadLetterRoutes(services: AskServices): readonly Route[] {
         for await (const { record, ...letter } of deliveries.deadLetters({ ...query, limit })) {
           // Where nothing says what it is, the event is what it was in the stream it came from.
           const { stream, partition, offset } = letter.from;
-          const settings = service.recordSettings?.(stream);
-          const event = eventAt({ name: stream, topicId: '', settings }, partition, offset, record);
+          const records = service.recordSettings?.(stream);
+          const event = eventAt({ name: stream, topicId: '', records }, partition, offset, record);
           out += `${out === '' ? '' : ','}${JSON.stringify(letter).slice(0, -1)},"event":${writeJsonEvent(event)}}`;
         }
         call.send(200, 'application/json', `{"deadLetters":[${out}]}`);

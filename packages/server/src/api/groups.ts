@@ -3,7 +3,7 @@ import type { Action } from '@hadron/broker';
 import { parseGroupRequest, parseStart } from '@hadron/contracts';
 import { parseAnswers } from './answers.ts';
 import type { Call } from './call.ts';
-import { deliveriesOf, originOf } from './records.ts';
+import { deliveriesOf } from './records.ts';
 import type { Method, Route } from './router.ts';
 import type { AskServices } from './services.ts';
 import { integer, list, object, optional } from './shape.ts';
@@ -86,7 +86,7 @@ export function groupRoutes(services: AskServices): readonly Route[] {
       const waitMs = optional(body['waitMs'], 'waitMs', (v, f) => integer(v, f, 0, WAIT_MAX_MS)) ?? 0;
       const settings = parseGroupRequest(body['settings']);
       const service = services();
-      const origin = await originOf(service, stream);
+      const origin = await service.events.info(stream);
       const given = await service.deliveries.pull({ stream, group, settings, max, waitMs }, call.signal);
       call.send(200, 'application/json', `{"deliveries":${deliveriesOf(origin, given)}}`);
     }),

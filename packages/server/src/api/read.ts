@@ -7,7 +7,7 @@ import { MEDIA_TYPES } from '@hadron/contracts/events';
 import type { Call } from './call.ts';
 import { parseFrom } from './from.ts';
 import { RequestRefused } from './problem.ts';
-import { batchOf, lineOf, type Origin, originOf } from './records.ts';
+import { batchOf, lineOf, type Origin } from './records.ts';
 import type { Route } from './router.ts';
 import type { AskServices } from './services.ts';
 import { TAIL_TYPES, type Tails } from './tail.ts';
@@ -24,7 +24,11 @@ export function readRoutes(services: AskServices, tails: Tails): readonly Route[
       pattern: '/v1/streams/{stream}',
       action: 'read',
       target: (param) => ({ kind: 'Stream', name: param('stream') }),
-      handle: async (call) => call.sendJson(200, await services().events.info(call.param('stream'))),
+      async handle(call) {
+        // How records become events is for those who read records: here they are read as events.
+        const { name, topicId, partitions } = await services().events.info(call.param('stream'));
+        call.sendJson(200, { name, topicId, partitions });
+      },
     },
     {
       method: 'GET',
@@ -32,8 +36,7 @@ export function readRoutes(services: AskServices, tails: Tails): readonly Route[
       action: 'read',
       target: (param) => ({ kind: 'Stream', name: param('stream') }),
       async handle(call) {
-        const service = services();
-        const { events } = service;
+        const { events } = services();
         const form = formOf(call.header('accept'));
         const partition = call.number('partition', 0, PARTITION_MAX);
         const limit = call.number('limit', 1, form === 'page' ? PAGE_RECORDS_MAX : Number.MAX_SAFE_INTEGER);
@@ -46,7 +49,7 @@ export function readRoutes(services: AskServices, tails: Tails): readonly Route[
           partition,
           form === 'sse' ? 'latest' : 'beginning',
         );
-        const origin = await originOf(service, call.param('stream'));
+        const origin = await events.info(call.param('stream'));
         if (form === 'page') await sendPage(call, events, origin, from, limit ?? PAGE_RECORDS);
         else if (follow) await tails.begin(call, form, events, origin, from, limit ?? Number.POSITIVE_INFINITY);
         else await sendLines(call, events, origin, from, limit ?? Number.POSITIVE_INFINITY);

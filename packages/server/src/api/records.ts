@@ -1,25 +1,10 @@
 /** Records of the log as events in JSON, as far as all answers share it. */
 import type { OutgoingDelivery, RecordSlice, TailRecord } from '@hadron/broker';
 import type { CloudEvent, StreamInfo } from '@hadron/contracts';
-import {
-  type RecordSettings,
-  readRecord,
-  recordToEvent,
-  writeJsonEvent,
-  writeJsonLine,
-} from '@hadron/contracts/events';
-import type { Services } from './services.ts';
+import { readRecord, recordToEvent, writeJsonEvent, writeJsonLine } from '@hadron/contracts/events';
 
 /** The stream that records are of: what events without attributes of their own are named by. */
-export interface Origin extends Pick<StreamInfo, 'name' | 'topicId'> {
-  readonly settings?: RecordSettings | undefined;
-}
-
-/** @throws HadronError as {@link EventStreams.info} */
-export async function originOf(services: Services, stream: string): Promise<Origin> {
-  const info = await services.events.info(stream);
-  return { ...info, settings: services.recordSettings?.(stream) };
-}
+export type Origin = Pick<StreamInfo, 'name' | 'topicId' | 'records'>;
 
 export function eventAt(origin: Origin, partition: number, offset: number, record: RecordSlice): CloudEvent {
   const { bytes, timestampMs } = record;
@@ -29,7 +14,7 @@ export function eventAt(origin: Origin, partition: number, offset: number, recor
     partition,
     offset,
     timestampMs,
-    settings: origin.settings,
+    settings: origin.records,
   });
 }
 

@@ -11,7 +11,7 @@ import type { RawData, WebSocket } from 'ws';
 import { parseAnswers } from './answers.ts';
 import type { SocketCall, SocketRoute } from './door.ts';
 import { messageOf, RequestRefused } from './problem.ts';
-import { deliveriesOf, type Origin, originOf } from './records.ts';
+import { deliveriesOf, type Origin } from './records.ts';
 import type { AskServices } from './services.ts';
 import { integer, object, oneOf, optional } from './shape.ts';
 
@@ -167,18 +167,13 @@ class SocketSession implements SessionHandler {
     this.state = 'opening';
     this.timer.cancel();
     this.timer = this.clock.setTimer(PING_MS, () => this.ping());
-    const services = this.services();
-    const opened = async (): Promise<DeliverySession> => {
-      this.origin = await originOf(services, this.stream);
-      return await services.deliveries.open(
-        { stream: this.stream, group: this.group, settings, credit: 0, peer: this.peer },
-        this,
+    const { stream, group, peer } = this;
+    this.services()
+      .deliveries.open({ stream, group, settings, credit: 0, peer }, this)
+      .then(
+        (session) => this.begun(session, credit),
+        (error: unknown) => this.fail(error),
       );
-    };
-    opened().then(
-      (session) => this.begun(session, credit),
-      (error: unknown) => this.fail(error),
-    );
   }
 
   /** Deliveries come behind the answer to `open`: that is why credit is given only now. */
@@ -186,12 +181,13 @@ class SocketSession implements SessionHandler {
     // The client has left while it was opened.
     if (this.state === 'over') return session.lost();
     this.session = session;
+    this.origin = session.stream;
     this.state = 'open';
     this.send(
       JSON.stringify({
         type: 'opened',
         session: session.id,
-        topicId: this.origin?.topicId,
+        topicId: session.stream.topicId,
         settings: session.settings,
       }),
     );

@@ -100,8 +100,8 @@ export class Push {
 }
 
 /** @throws HadronError TOPIC_NOT_FOUND: it is gone */
-function eventOf(core: BrokerCore, stream: string, { partition, offset, record }: OutgoingDelivery): CloudEvent {
+export function eventOf(core: BrokerCore, stream: string, { partition, offset, record }: OutgoingDelivery): CloudEvent {
   const topicId = core.topics.byStreamName(stream)?.id;
   if (topicId === undefined) throw new HadronError('TOPIC_NOT_FOUND', `there is no stream ${stream} any more`);
-  return eventAt({ name: stream, topicId, settings: core.recordSettings(stream) }, partition, offset, record);
+  return eventAt({ name: stream, topicId, records: core.recordSettings(stream) }, partition, offset, record);
 }

@@ -199,6 +199,84 @@ describe('a server on disk', () => {
     expect(three?.results.map((r) => ('error' in r ? r.error.code : 'stored'))).toEqual(['stored', 'EVENT_INVALID']);
   });
 
+  test('record batches of several partitions: all or none, and stored once when they are sent again', async () => {
+    const producer = await client.unary(`${STREAMS}NewProducer`, () => undefined, undefined);
+    const { producerId, producerEpoch } = decodeNewProducerResponse(producer.messages[0] as Buffer);
+    const batch = (baseSequence: number, count: number): Buffer =>
+      encodeBatch(
+        Array.from({ length: count }, (_, n) => ({ value: `v${n}`, timestamp: 1_700_000_000_000 })),
+        { producerId, producerEpoch, baseSequence },
+      );
+    const call = client.call(`${STREAMS}Publish`);
+    const send = (sequence: number, recordBatches: { partition: number; recordBatch: Buffer }[]): void =>
+      call.send(encodePublishRequest, {
+        sequence,
+        stream: 'orders',
+        events: undefined,
+        recordBatch: undefined,
+        recordBatches,
+        partition: undefined,
+        atomic: true,
+      });
+    const set = [
+      { partition: 1, recordBatch: batch(0, 2) },
+      { partition: 0, recordBatch: batch(0, 3) },
+    ];
+    const damaged = batch(2, 1);
+    damaged[65] = (damaged[65] as number) ^ 1;
+    send(1, set);
+    send(2, [
+      { partition: 0, recordBatch: batch(3, 1) },
+      { partition: 1, recordBatch: damaged },
+    ]);
+    send(3, set);
+    send(4, [{ partition: 1, recordBatch: batch(2, 1) }]);
+    send(5, [
+      { partition: 1, recordBatch: batch(3, 1) },
+      { partition: 1, recordBatch: batch(4, 1) },
+    ]);
+    send(6, []);
+    const got = (await call.received(6)).map(decodePublishResponse);
+    expect(got.map((r) => [r.error?.code, r.results])).toEqual([
+      [
+        undefined,
+        [
+          { partition: 1, offset: 0 },
+          { partition: 0, offset: 0 },
+        ],
+      ],
+      ['CORRUPT_DATA', []],
+      [
+        undefined,
+        [
+          { partition: 1, offset: 0 },
+          { partition: 0, offset: 0 },
+        ],
+      ],
+      [undefined, [{ partition: 1, offset: 2 }]],
+      ['REQUEST_INVALID', []],
+      ['REQUEST_INVALID', []],
+    ]);
+  });
+
+  test('a tail begins with its place: from there one that was cut off before the first event skips nothing', async () => {
+    const tailFrom = (from: { readonly cursor: string } | 'latest'): TestCall => {
+      const call = client.call(`${STREAMS}Tail`);
+      call.send(encodeTailRequest, { stream: 'orders', from, partition: undefined });
+      call.finish();
+      return call;
+    };
+    const first = tailFrom('latest');
+    const begin = decodeTailResponse((await first.received(1))[0] as Buffer);
+    expect(begin.records).toEqual([]);
+    first.stream.close(8);
+    const call = client.call(`${STREAMS}Publish`);
+    publish(call, 1, [event('between')]);
+    await call.received(1);
+    const second = await tailFrom({ cursor: begin.cursor }).received(2);
+    expect(second.flatMap((m) => decodeTailResponse(m).records)).toHaveLength(1);
+  });
+
   test('a group that exists with other settings', async () => {
     const call = client.call(`${STREAMS}Publish`);
     publish(call, 1, [event('a')]);

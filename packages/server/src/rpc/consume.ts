@@ -133,9 +133,7 @@ class ConsumeCall implements CallHandler, SessionHandler {
     this.opening = true;
     call.pause();
     const begin = async (): Promise<void> => {
-      const { events, deliveries } = services.ask();
-      // Makes the stream where auto-creation is on.
-      const { topicId } = await events.info(stream);
+      const { deliveries } = services.ask();
       // Nothing is granted before the client has been told that its session is open.
       const session = await deliveries.open({ stream, group, settings, credit: 0, peer: call.peer }, this);
       this.session = session;
@@ -145,9 +143,10 @@ class ConsumeCall implements CallHandler, SessionHandler {
         this.endWhenAnswered();
         return;
       }
+      const { topicId, records } = session.stream;
       this.send({
         kind: 'opened',
-        opened: { session: session.id, settingsJson: JSON.stringify(session.settings), topicId },
+        opened: { session: session.id, settingsJson: JSON.stringify(session.settings), topicId, records },
       });
       this.credit = Math.min(CREDIT_MAX, credit);
       this.grant();

@@ -93,7 +93,7 @@ class PublishCall implements CallHandler {
     return this.outstandingBytes > OUTSTANDING_BYTES_MAX || this.slots.length - this.head > OUTSTANDING_MAX;
   }
 
-  private store(slot: Slot, { recordBatch, events, partition, atomic }: PublishRequest): void {
+  private store(slot: Slot, { recordBatch, recordBatches, events, partition, atomic }: PublishRequest): void {
     const { stream, services } = this;
     if (stream === '')
       throw new HadronError('REQUEST_INVALID', 'the first request names the stream', { field: 'stream' });
@@ -109,8 +109,20 @@ class PublishCall implements CallHandler {
       });
       return;
     }
+    if (recordBatches !== undefined) {
+      const batches = recordBatches.map((one) => ({ partition: one.partition, batch: asBuffer(one.recordBatch) }));
+      log.publishBatches(stream, batches, (error, offsets) => {
+        if (error !== undefined) this.refuse(slot, error);
+        else
+          this.results(
+            slot,
+            batches.map((one, i) => ({ partition: one.partition, offset: offsets[i] as number })),
+          );
+      });
+      return;
+    }
     if (events === undefined || events.length === 0)
-      throw new HadronError('REQUEST_INVALID', 'a batch holds at least one event, or is a record batch', {
+      throw new HadronError('REQUEST_INVALID', 'a batch holds at least one event, or is one of record batches', {
         field: 'batch',
       });
     const good: CloudEvent[] = [];

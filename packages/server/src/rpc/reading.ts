@@ -1,6 +1,6 @@
 /** Streams.Tail, Info and NewProducer: what needs no group. */
 import type { HadronError } from '@hadron/base';
-import type { Tail, TailListener, TailRecord } from '@hadron/broker';
+import type { EventStreams, Tail, TailFrom, TailListener, TailRecord } from '@hadron/broker';
 import {
   decodeInfoRequest,
   decodeTailRequest,
@@ -47,16 +47,22 @@ class TailCall implements Pick<CallHandler, 'lost' | 'drained'>, TailListener {
 
   constructor({ ask }: RpcServices, call: Call, { stream, from, partition }: TailRequest) {
     this.call = call;
-    ask()
-      .events.tail(stream, { from, partition }, this)
-      .then(
-        (source) => {
-          this.source = source;
-          if (this.over) source.close();
-          else if (this.paused) source.pause();
-        },
-        (error: unknown) => this.endWith(error),
-      );
+    this.begin(ask().events, stream, { from, partition }).catch((error: unknown) => this.endWith(error));
+  }
+
+  /** The place first: `latest` is somewhere before there is any event, and a client that was cut off goes on from there. */
+  private async begin(
+    events: Pick<EventStreams, 'page' | 'tail'>,
+    stream: string,
+    { from, partition }: TailFrom,
+  ): Promise<void> {
+    const { cursor } = await events.page(stream, { from, partition }, { records: 0, bytes: 0 });
+    if (this.over) return;
+    this.call.send(encodePart, { records: [], cursor, from: 0, to: 0 });
+    const source = await events.tail(stream, { from: { cursor }, partition }, this);
+    this.source = source;
+    if (this.over) source.close();
+    else if (this.paused) source.pause();
   }
 
   records(records: readonly TailRecord[], cursor: string): void {

@@ -590,22 +590,23 @@ describe('Tail', () => {
     return call;
   };
 
-  test('records in messages of bounded size; the cursor comes with the last', async () => {
+  test('records in messages of bounded size; the place first, and the cursor with the last', async () => {
     const server = await start();
     const call = tail(server);
     await until(() => server.events.tails.length === 1);
     const source = server.events.tails[0] as (typeof server.events.tails)[0];
-    expect(source.from).toEqual({ from: { cursor: 'abc' }, partition: 1 });
+    expect(server.events.pages).toEqual([{ from: { cursor: 'abc' }, partition: 1 }]);
+    expect(source.from).toEqual({ from: { cursor: 'begin' }, partition: 1 });
     const records = Array.from({ length: 10 }, (_, offset) => ({
       partition: 1,
       offset,
       record: { bytes: Buffer.alloc(100_000), timestampMs: -1 },
     }));
     source.listener.records(records, 'next');
-    const got = (await call.received(4)).map(decodeTailResponse);
-    expect(got.map((m) => m.cursor)).toEqual(['', '', '', 'next']);
+    const got = (await call.received(5)).map(decodeTailResponse);
+    expect(got.map((m) => m.cursor)).toEqual(['begin', '', '', '', 'next']);
     expect(got.flatMap((m) => m.records.map((r) => r.offset))).toEqual(records.map((r) => r.offset));
-    expect(got[0]?.records[0]?.record.timestampMs).toBe(-1);
+    expect(got[1]?.records[0]?.record.timestampMs).toBe(-1);
     source.listener.ended(new HadronError('LIMIT_EXCEEDED', 'it fell behind; resume from the last cursor'));
     expect(await call.ended).toMatchObject({ status: Status.RESOURCE_EXHAUSTED });
   });

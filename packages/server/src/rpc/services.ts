@@ -5,7 +5,7 @@ import type { Authorize, DeliveryService, EventStreams } from '@hadron/broker';
 export interface RpcServices {
   /** Asked with every request: a broker whose disk failed goes on with new services. */
   readonly ask: () => {
-    readonly events: Omit<EventStreams, 'page'>;
+    readonly events: EventStreams;
     readonly deliveries: Pick<DeliveryService, 'open'>;
   };
   readonly authorize: Authorize;

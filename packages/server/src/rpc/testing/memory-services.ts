@@ -5,6 +5,7 @@ import type {
   DeliverySession,
   OpenRequest,
   OutgoingDelivery,
+  PartitionBatch,
   SessionHandler,
   TailFrom,
   TailListener,
@@ -15,6 +16,7 @@ import {
   DEFAULT_POLICY,
   type GroupSettings,
   type PublishResult,
+  type StreamInfo,
 } from '@hadron/contracts';
 import type { RpcServices } from '../services.ts';
 
@@ -25,6 +27,8 @@ type RpcEvents = Core['events'];
 export class MemoryEvents implements RpcEvents {
   readonly published: CloudEvent[] = [];
   readonly tails: { from: TailFrom; listener: TailListener; paused: boolean; closed: boolean }[] = [];
+  /** Where pages began. */
+  readonly pages: TailFrom[] = [];
   hold = false;
   private held: (() => void)[] = [];
   private next = 0;
@@ -67,8 +71,28 @@ export class MemoryEvents implements RpcEvents {
     this.whenDurable(() => done(undefined, base));
   }
 
+  publishBatches(
+    stream: string,
+    batches: readonly PartitionBatch[],
+    done: (error: HadronError | undefined, baseOffsets: readonly number[]) => void,
+  ): void {
+    if (stream === 'none') throw new HadronError('TOPIC_NOT_FOUND', 'there is no stream none');
+    if (batches.length === 0) {
+      done(new HadronError('REQUEST_INVALID', 'a set has record batches'), []);
+      return;
+    }
+    const offsets = batches.map(({ batch }) => (this.next += batch.length) - batch.length);
+    this.whenDurable(() => done(undefined, offsets));
+  }
+
   newProducer(): Promise<{ id: number; epoch: number }> {
     return Promise.resolve({ id: 2 ** 40, epoch: 0 });
+  }
+
+  page(stream: string, from: TailFrom): ReturnType<RpcEvents['page']> {
+    if (stream === 'none') return Promise.reject(new HadronError('TOPIC_NOT_FOUND', 'there is no stream none'));
+    this.pages.push(from);
+    return Promise.resolve({ records: [], cursor: 'begin', atEnd: true });
   }
 
   tail(stream: string, from: TailFrom, listener: TailListener): ReturnType<Core['events']['tail']> {
@@ -113,6 +137,7 @@ const SETTINGS: GroupSettings = {
 /** A session that does what the test says, and remembers what it was told. */
 export class MemorySession implements DeliverySession {
   readonly id = 's1';
+  readonly stream: StreamInfo;
   readonly settings = SETTINGS;
   readonly request: OpenRequest;
   readonly handler: SessionHandler;
@@ -127,6 +152,7 @@ export class MemorySession implements DeliverySession {
     this.request = request;
     this.handler = handler;
     this.available = request.credit;
+    this.stream = { name: request.stream, topicId: `id-${request.stream}`, partitions: 3 };
   }
 
   credit(count: number): void {
@@ -185,6 +211,7 @@ export class MemoryDeliveries implements Pick<Core['deliveries'], 'open'> {
 
   async open(request: OpenRequest, handler: SessionHandler): Promise<DeliverySession> {
     await this.gate;
+    if (request.stream === 'none') throw new HadronError('TOPIC_NOT_FOUND', 'there is no stream none');
     if (this.refusal !== undefined) throw this.refusal;
     const session = new MemorySession(request, handler);
     this.sessions.push(session);

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hadron/v1/streams.proto.
  */
 export const file_hadron_v1_streams: GenFile = /*@__PURE__*/
-  fileDesc("ChdoYWRyb24vdjEvc3RyZWFtcy5wcm90bxIJaGFkcm9uLnYxIr8BCg5QdWJsaXNoUmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoBBIOCgZzdHJlYW0YAiABKAkSNAoGZXZlbnRzGAMgASgLMiIuaW8uY2xvdWRldmVudHMudjEuQ2xvdWRFdmVudEJhdGNoSAASFgoMcmVjb3JkX2JhdGNoGAQgASgMSAASFgoJcGFydGl0aW9uGAUgASgNSAGIAQESDgoGYXRvbWljGAYgASgIQgcKBWJhdGNoQgwKCl9wYXJ0aXRpb24iNQoFRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBWZpZWxkGAMgASgJIlEKC0V2ZW50UmVzdWx0EhEKCXBhcnRpdGlvbhgBIAEoDRIOCgZvZmZzZXQYAiABKAQSHwoFZXJyb3IYAyABKAsyEC5oYWRyb24udjEuRXJyb3IilQEKD1B1Ymxpc2hSZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoBBIfCgVlcnJvchgCIAEoCzIQLmhhZHJvbi52MS5FcnJvchIRCglwYXJ0aXRpb24YAyABKA0SEwoLYmFzZV9vZmZzZXQYBCABKAQSJwoHcmVzdWx0cxgFIAMoCzIWLmhhZHJvbi52MS5FdmVudFJlc3VsdCJMCgRPcGVuEg4KBnN0cmVhbRgBIAEoCRINCgVncm91cBgCIAEoCRIVCg1zZXR0aW5nc19qc29uGAMgASgJEg4KBmNyZWRpdBgEIAEoDSJ0CgZBbnN3ZXISDQoFdG9rZW4YASABKAkSJwoHdmVyZGljdBgCIAEoDjIWLmhhZHJvbi52MS5WZXJkaWN0S2luZBIOCgZyZWFzb24YAyABKAkSFQoIZGVsYXlfbXMYBCABKARIAIgBAUILCglfZGVsYXlfbXMiPQoHQW5zd2VycxIQCghzZXF1ZW5jZRgBIAEoBBIgCgVpdGVtcxgCIAMoCzIRLmhhZHJvbi52MS5BbnN3ZXIihQEKDkNvbnN1bWVSZXF1ZXN0Eh8KBG9wZW4YASABKAsyDy5oYWRyb24udjEuT3BlbkgAEhAKBmNyZWRpdBgCIAEoDUgAEiUKB2Fuc3dlcnMYAyABKAsyEi5oYWRyb24udjEuQW5zd2Vyc0gAEg8KBWRyYWluGAQgASgISABCCAoGYWN0aW9uIqABCghEZWxpdmVyeRINCgV0b2tlbhgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SDgoGb2Zmc2V0GAMgASgEEg8KB2F0dGVtcHQYBCABKA0SDwoHcmVkcml2ZRgFIAEoDRIRCgRsYW5lGAYgASgMSACIAQESDgoGcmVjb3JkGAcgASgMEhQKDHRpbWVzdGFtcF9tcxgIIAEoA0IHCgVfbGFuZSJCCgZPcGVuZWQSDwoHc2Vzc2lvbhgBIAEoCRIVCg1zZXR0aW5nc19qc29uGAIgASgJEhAKCHRvcGljX2lkGAMgASgJIjAKCkRlbGl2ZXJpZXMSIgoFaXRlbXMYASADKAsyEy5oYWRyb24udjEuRGVsaXZlcnkiPgoMQW5zd2VyUmVzdWx0EgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIPCgdzZXR0bGVkGAMgASgJIkYKCEFuc3dlcmVkEhAKCHNlcXVlbmNlGAEgASgEEigKB3Jlc3VsdHMYAiADKAsyFy5oYWRyb24udjEuQW5zd2VyUmVzdWx0IhsKCVdpdGhkcmF3bhIOCgZ0b2tlbnMYASADKAki0wEKD0NvbnN1bWVSZXNwb25zZRIjCgZvcGVuZWQYASABKAsyES5oYWRyb24udjEuT3BlbmVkSAASKwoKZGVsaXZlcmllcxgCIAEoCzIVLmhhZHJvbi52MS5EZWxpdmVyaWVzSAASJwoIYW5zd2VyZWQYAyABKAsyEy5oYWRyb24udjEuQW5zd2VyZWRIABIpCgl3aXRoZHJhd24YBCABKAsyFC5oYWRyb24udjEuV2l0aGRyYXduSAASEQoHZHJhaW5lZBgFIAEoCEgAQgcKBWV2ZW50IqkBCgtUYWlsUmVxdWVzdBIOCgZzdHJlYW0YASABKAkSEwoJYmVnaW5uaW5nGAIgASgISAASEAoGbGF0ZXN0GAMgASgISAASEQoHdGltZV9tcxgEIAEoA0gAEhAKBmN1cnNvchgFIAEoCUgAEhAKBm9mZnNldBgGIAEoBEgAEhYKCXBhcnRpdGlvbhgHIAEoDUgBiAEBQgYKBGZyb21CDAoKX3BhcnRpdGlvbiJVCgpUYWlsUmVjb3JkEhEKCXBhcnRpdGlvbhgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDgoGcmVjb3JkGAMgASgMEhQKDHRpbWVzdGFtcF9tcxgEIAEoAyJGCgxUYWlsUmVzcG9uc2USJgoHcmVjb3JkcxgBIAMoCzIVLmhhZHJvbi52MS5UYWlsUmVjb3JkEg4KBmN1cnNvchgCIAEoCSIdCgtJbmZvUmVxdWVzdBIOCgZzdHJlYW0YASABKAkiQgoMSW5mb1Jlc3BvbnNlEgwKBG5hbWUYASABKAkSEAoIdG9waWNfaWQYAiABKAkSEgoKcGFydGl0aW9ucxgDIAEoDSIUChJOZXdQcm9kdWNlclJlcXVlc3QiQgoTTmV3UHJvZHVjZXJSZXNwb25zZRITCgtwcm9kdWNlcl9pZBgBIAEoAxIWCg5wcm9kdWNlcl9lcG9jaBgCIAEoBSo2CgtWZXJkaWN0S2luZBIHCgNBQ0sQABIICgROQUNLEAESCAoEVEVSTRACEgoKBkVYVEVORBADMtcCCgdTdHJlYW1zEkQKB1B1Ymxpc2gSGS5oYWRyb24udjEuUHVibGlzaFJlcXVlc3QaGi5oYWRyb24udjEuUHVibGlzaFJlc3BvbnNlKAEwARJECgdDb25zdW1lEhkuaGFkcm9uLnYxLkNvbnN1bWVSZXF1ZXN0GhouaGFkcm9uLnYxLkNvbnN1bWVSZXNwb25zZSgBMAESOQoEVGFpbBIWLmhhZHJvbi52MS5UYWlsUmVxdWVzdBoXLmhhZHJvbi52MS5UYWlsUmVzcG9uc2UwARI3CgRJbmZvEhYuaGFkcm9uLnYxLkluZm9SZXF1ZXN0GhcuaGFkcm9uLnYxLkluZm9SZXNwb25zZRJMCgtOZXdQcm9kdWNlchIdLmhhZHJvbi52MS5OZXdQcm9kdWNlclJlcXVlc3QaHi5oYWRyb24udjEuTmV3UHJvZHVjZXJSZXNwb25zZWIGcHJvdG8z", [file_io_cloudevents_v1_cloudevents]);
+  fileDesc("ChdoYWRyb24vdjEvc3RyZWFtcy5wcm90bxIJaGFkcm9uLnYxIvYBCg5QdWJsaXNoUmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoBBIOCgZzdHJlYW0YAiABKAkSNAoGZXZlbnRzGAMgASgLMiIuaW8uY2xvdWRldmVudHMudjEuQ2xvdWRFdmVudEJhdGNoSAASFgoMcmVjb3JkX2JhdGNoGAQgASgMSAASNQoOcmVjb3JkX2JhdGNoZXMYByABKAsyGy5oYWRyb24udjEuUGFydGl0aW9uQmF0Y2hlc0gAEhYKCXBhcnRpdGlvbhgFIAEoDUgBiAEBEg4KBmF0b21pYxgGIAEoCEIHCgViYXRjaEIMCgpfcGFydGl0aW9uIjkKDlBhcnRpdGlvbkJhdGNoEhEKCXBhcnRpdGlvbhgBIAEoDRIUCgxyZWNvcmRfYmF0Y2gYAiABKAwiPAoQUGFydGl0aW9uQmF0Y2hlcxIoCgVpdGVtcxgBIAMoCzIZLmhhZHJvbi52MS5QYXJ0aXRpb25CYXRjaCI1CgVFcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDQoFZmllbGQYAyABKAkiUQoLRXZlbnRSZXN1bHQSEQoJcGFydGl0aW9uGAEgASgNEg4KBm9mZnNldBgCIAEoBBIfCgVlcnJvchgDIAEoCzIQLmhhZHJvbi52MS5FcnJvciKVAQoPUHVibGlzaFJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgEEh8KBWVycm9yGAIgASgLMhAuaGFkcm9uLnYxLkVycm9yEhEKCXBhcnRpdGlvbhgDIAEoDRITCgtiYXNlX29mZnNldBgEIAEoBBInCgdyZXN1bHRzGAUgAygLMhYuaGFkcm9uLnYxLkV2ZW50UmVzdWx0IkwKBE9wZW4SDgoGc3RyZWFtGAEgASgJEg0KBWdyb3VwGAIgASgJEhUKDXNldHRpbmdzX2pzb24YAyABKAkSDgoGY3JlZGl0GAQgASgNInQKBkFuc3dlchINCgV0b2tlbhgBIAEoCRInCgd2ZXJkaWN0GAIgASgOMhYuaGFkcm9uLnYxLlZlcmRpY3RLaW5kEg4KBnJlYXNvbhgDIAEoCRIVCghkZWxheV9tcxgEIAEoBEgAiAEBQgsKCV9kZWxheV9tcyI9CgdBbnN3ZXJzEhAKCHNlcXVlbmNlGAEgASgEEiAKBWl0ZW1zGAIgAygLMhEuaGFkcm9uLnYxLkFuc3dlciKFAQoOQ29uc3VtZVJlcXVlc3QSHwoEb3BlbhgBIAEoCzIPLmhhZHJvbi52MS5PcGVuSAASEAoGY3JlZGl0GAIgASgNSAASJQoHYW5zd2VycxgDIAEoCzISLmhhZHJvbi52MS5BbnN3ZXJzSAASDwoFZHJhaW4YBCABKAhIAEIICgZhY3Rpb24ioAEKCERlbGl2ZXJ5Eg0KBXRva2VuGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIOCgZvZmZzZXQYAyABKAQSDwoHYXR0ZW1wdBgEIAEoDRIPCgdyZWRyaXZlGAUgASgNEhEKBGxhbmUYBiABKAxIAIgBARIOCgZyZWNvcmQYByABKAwSFAoMdGltZXN0YW1wX21zGAggASgDQgcKBV9sYW5lIjQKD0hlYWRlckF0dHJpYnV0ZRIOCgZoZWFkZXIYASABKAkSEQoJYXR0cmlidXRlGAIgASgJIrsBCg5SZWNvcmRTZXR0aW5ncxIsCglpbnRlcnByZXQYASABKA4yGS5oYWRyb24udjEuSW50ZXJwcmV0YXRpb24SDAoEdHlwZRgCIAEoCRIcCg9kYXRhY29udGVudHR5cGUYAyABKAlIAIgBARI7ChdhdHRyaWJ1dGVzX2Zyb21faGVhZGVycxgEIAMoCzIaLmhhZHJvbi52MS5IZWFkZXJBdHRyaWJ1dGVCEgoQX2RhdGFjb250ZW50dHlwZSJuCgZPcGVuZWQSDwoHc2Vzc2lvbhgBIAEoCRIVCg1zZXR0aW5nc19qc29uGAIgASgJEhAKCHRvcGljX2lkGAMgASgJEioKB3JlY29yZHMYBCABKAsyGS5oYWRyb24udjEuUmVjb3JkU2V0dGluZ3MiMAoKRGVsaXZlcmllcxIiCgVpdGVtcxgBIAMoCzITLmhhZHJvbi52MS5EZWxpdmVyeSI+CgxBbnN3ZXJSZXN1bHQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg8KB3NldHRsZWQYAyABKAkiRgoIQW5zd2VyZWQSEAoIc2VxdWVuY2UYASABKAQSKAoHcmVzdWx0cxgCIAMoCzIXLmhhZHJvbi52MS5BbnN3ZXJSZXN1bHQiGwoJV2l0aGRyYXduEg4KBnRva2VucxgBIAMoCSLTAQoPQ29uc3VtZVJlc3BvbnNlEiMKBm9wZW5lZBgBIAEoCzIRLmhhZHJvbi52MS5PcGVuZWRIABIrCgpkZWxpdmVyaWVzGAIgASgLMhUuaGFkcm9uLnYxLkRlbGl2ZXJpZXNIABInCghhbnN3ZXJlZBgDIAEoCzITLmhhZHJvbi52MS5BbnN3ZXJlZEgAEikKCXdpdGhkcmF3bhgEIAEoCzIULmhhZHJvbi52MS5XaXRoZHJhd25IABIRCgdkcmFpbmVkGAUgASgISABCBwoFZXZlbnQiqQEKC1RhaWxSZXF1ZXN0Eg4KBnN0cmVhbRgBIAEoCRITCgliZWdpbm5pbmcYAiABKAhIABIQCgZsYXRlc3QYAyABKAhIABIRCgd0aW1lX21zGAQgASgDSAASEAoGY3Vyc29yGAUgASgJSAASEAoGb2Zmc2V0GAYgASgESAASFgoJcGFydGl0aW9uGAcgASgNSAGIAQFCBgoEZnJvbUIMCgpfcGFydGl0aW9uIlUKClRhaWxSZWNvcmQSEQoJcGFydGl0aW9uGAEgASgNEg4KBm9mZnNldBgCIAEoBBIOCgZyZWNvcmQYAyABKAwSFAoMdGltZXN0YW1wX21zGAQgASgDIkYKDFRhaWxSZXNwb25zZRImCgdyZWNvcmRzGAEgAygLMhUuaGFkcm9uLnYxLlRhaWxSZWNvcmQSDgoGY3Vyc29yGAIgASgJIh0KC0luZm9SZXF1ZXN0Eg4KBnN0cmVhbRgBIAEoCSJuCgxJbmZvUmVzcG9uc2USDAoEbmFtZRgBIAEoCRIQCgh0b3BpY19pZBgCIAEoCRISCgpwYXJ0aXRpb25zGAMgASgNEioKB3JlY29yZHMYBCABKAsyGS5oYWRyb24udjEuUmVjb3JkU2V0dGluZ3MiFAoSTmV3UHJvZHVjZXJSZXF1ZXN0IkIKE05ld1Byb2R1Y2VyUmVzcG9uc2USEwoLcHJvZHVjZXJfaWQYASABKAMSFgoOcHJvZHVjZXJfZXBvY2gYAiABKAUqNgoLVmVyZGljdEtpbmQSBwoDQUNLEAASCAoETkFDSxABEggKBFRFUk0QAhIKCgZFWFRFTkQQAyo0Cg5JbnRlcnByZXRhdGlvbhILCgdMRU5JRU5UEAASBwoDT0ZGEAESDAoIUkVRVUlSRUQQAjLXAgoHU3RyZWFtcxJECgdQdWJsaXNoEhkuaGFkcm9uLnYxLlB1Ymxpc2hSZXF1ZXN0GhouaGFkcm9uLnYxLlB1Ymxpc2hSZXNwb25zZSgBMAESRAoHQ29uc3VtZRIZLmhhZHJvbi52MS5Db25zdW1lUmVxdWVzdBoaLmhhZHJvbi52MS5Db25zdW1lUmVzcG9uc2UoATABEjkKBFRhaWwSFi5oYWRyb24udjEuVGFpbFJlcXVlc3QaFy5oYWRyb24udjEuVGFpbFJlc3BvbnNlMAESNwoESW5mbxIWLmhhZHJvbi52MS5JbmZvUmVxdWVzdBoXLmhhZHJvbi52MS5JbmZvUmVzcG9uc2USTAoLTmV3UHJvZHVjZXISHS5oYWRyb24udjEuTmV3UHJvZHVjZXJSZXF1ZXN0Gh4uaGFkcm9uLnYxLk5ld1Byb2R1Y2VyUmVzcG9uc2ViBnByb3RvMw", [file_io_cloudevents_v1_cloudevents]);
 
 /**
  * @generated from message hadron.v1.PublishRequest
@@ -51,6 +51,14 @@ export type PublishRequest = Message<"hadron.v1.PublishRequest"> & {
      */
     value: Uint8Array;
     case: "recordBatch";
+  } | {
+    /**
+     * A Kafka record batch v2 for each of several partitions, all or none.
+     *
+     * @generated from field: hadron.v1.PartitionBatches record_batches = 7;
+     */
+    value: PartitionBatches;
+    case: "recordBatches";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -72,6 +80,47 @@ export type PublishRequest = Message<"hadron.v1.PublishRequest"> & {
  */
 export const PublishRequestSchema: GenMessage<PublishRequest> = /*@__PURE__*/
   messageDesc(file_hadron_v1_streams, 0);
+
+/**
+ * @generated from message hadron.v1.PartitionBatch
+ */
+export type PartitionBatch = Message<"hadron.v1.PartitionBatch"> & {
+  /**
+   * @generated from field: uint32 partition = 1;
+   */
+  partition: number;
+
+  /**
+   * @generated from field: bytes record_batch = 2;
+   */
+  recordBatch: Uint8Array;
+};
+
+/**
+ * Describes the message hadron.v1.PartitionBatch.
+ * Use `create(PartitionBatchSchema)` to create a new message.
+ */
+export const PartitionBatchSchema: GenMessage<PartitionBatch> = /*@__PURE__*/
+  messageDesc(file_hadron_v1_streams, 1);
+
+/**
+ * @generated from message hadron.v1.PartitionBatches
+ */
+export type PartitionBatches = Message<"hadron.v1.PartitionBatches"> & {
+  /**
+   * Each partition at most once.
+   *
+   * @generated from field: repeated hadron.v1.PartitionBatch items = 1;
+   */
+  items: PartitionBatch[];
+};
+
+/**
+ * Describes the message hadron.v1.PartitionBatches.
+ * Use `create(PartitionBatchesSchema)` to create a new message.
+ */
+export const PartitionBatchesSchema: GenMessage<PartitionBatches> = /*@__PURE__*/
+  messageDesc(file_hadron_v1_streams, 2);
 
 /**
  * @generated from message hadron.v1.Error
@@ -100,7 +149,7 @@ export type Error = Message<"hadron.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 1);
+  messageDesc(file_hadron_v1_streams, 3);
 
 /**
  * @generated from message hadron.v1.EventResult
@@ -127,7 +176,7 @@ export type EventResult = Message<"hadron.v1.EventResult"> & {
  * Use `create(EventResultSchema)` to create a new message.
  */
 export const EventResultSchema: GenMessage<EventResult> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 2);
+  messageDesc(file_hadron_v1_streams, 4);
 
 /**
  * @generated from message hadron.v1.PublishResponse
@@ -158,7 +207,7 @@ export type PublishResponse = Message<"hadron.v1.PublishResponse"> & {
   baseOffset: bigint;
 
   /**
-   * events: one per event, in order.
+   * events: one per event, in order. record_batches: where the first record of each lies, in order.
    *
    * @generated from field: repeated hadron.v1.EventResult results = 5;
    */
@@ -170,7 +219,7 @@ export type PublishResponse = Message<"hadron.v1.PublishResponse"> & {
  * Use `create(PublishResponseSchema)` to create a new message.
  */
 export const PublishResponseSchema: GenMessage<PublishResponse> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 3);
+  messageDesc(file_hadron_v1_streams, 5);
 
 /**
  * @generated from message hadron.v1.Open
@@ -204,7 +253,7 @@ export type Open = Message<"hadron.v1.Open"> & {
  * Use `create(OpenSchema)` to create a new message.
  */
 export const OpenSchema: GenMessage<Open> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 4);
+  messageDesc(file_hadron_v1_streams, 6);
 
 /**
  * @generated from message hadron.v1.Answer
@@ -236,7 +285,7 @@ export type Answer = Message<"hadron.v1.Answer"> & {
  * Use `create(AnswerSchema)` to create a new message.
  */
 export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 5);
+  messageDesc(file_hadron_v1_streams, 7);
 
 /**
  * @generated from message hadron.v1.Answers
@@ -260,7 +309,7 @@ export type Answers = Message<"hadron.v1.Answers"> & {
  * Use `create(AnswersSchema)` to create a new message.
  */
 export const AnswersSchema: GenMessage<Answers> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 6);
+  messageDesc(file_hadron_v1_streams, 8);
 
 /**
  * @generated from message hadron.v1.ConsumeRequest
@@ -301,7 +350,7 @@ export type ConsumeRequest = Message<"hadron.v1.ConsumeRequest"> & {
  * Use `create(ConsumeRequestSchema)` to create a new message.
  */
 export const ConsumeRequestSchema: GenMessage<ConsumeRequest> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 7);
+  messageDesc(file_hadron_v1_streams, 9);
 
 /**
  * @generated from message hadron.v1.Delivery
@@ -357,7 +406,69 @@ export type Delivery = Message<"hadron.v1.Delivery"> & {
  * Use `create(DeliverySchema)` to create a new message.
  */
 export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 8);
+  messageDesc(file_hadron_v1_streams, 10);
+
+/**
+ * The attribute of a record header of plain records.
+ *
+ * @generated from message hadron.v1.HeaderAttribute
+ */
+export type HeaderAttribute = Message<"hadron.v1.HeaderAttribute"> & {
+  /**
+   * @generated from field: string header = 1;
+   */
+  header: string;
+
+  /**
+   * @generated from field: string attribute = 2;
+   */
+  attribute: string;
+};
+
+/**
+ * Describes the message hadron.v1.HeaderAttribute.
+ * Use `create(HeaderAttributeSchema)` to create a new message.
+ */
+export const HeaderAttributeSchema: GenMessage<HeaderAttribute> = /*@__PURE__*/
+  messageDesc(file_hadron_v1_streams, 11);
+
+/**
+ * How the records of a stream are seen as events.
+ *
+ * @generated from message hadron.v1.RecordSettings
+ */
+export type RecordSettings = Message<"hadron.v1.RecordSettings"> & {
+  /**
+   * @generated from field: hadron.v1.Interpretation interpret = 1;
+   */
+  interpret: Interpretation;
+
+  /**
+   * Of plain records.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * Of plain records that name none.
+   *
+   * @generated from field: optional string datacontenttype = 3;
+   */
+  datacontenttype?: string | undefined;
+
+  /**
+   * @generated from field: repeated hadron.v1.HeaderAttribute attributes_from_headers = 4;
+   */
+  attributesFromHeaders: HeaderAttribute[];
+};
+
+/**
+ * Describes the message hadron.v1.RecordSettings.
+ * Use `create(RecordSettingsSchema)` to create a new message.
+ */
+export const RecordSettingsSchema: GenMessage<RecordSettings> = /*@__PURE__*/
+  messageDesc(file_hadron_v1_streams, 12);
 
 /**
  * @generated from message hadron.v1.Opened
@@ -377,6 +488,13 @@ export type Opened = Message<"hadron.v1.Opened"> & {
    * @generated from field: string topic_id = 3;
    */
   topicId: string;
+
+  /**
+   * Absent: as by default.
+   *
+   * @generated from field: hadron.v1.RecordSettings records = 4;
+   */
+  records?: RecordSettings | undefined;
 };
 
 /**
@@ -384,7 +502,7 @@ export type Opened = Message<"hadron.v1.Opened"> & {
  * Use `create(OpenedSchema)` to create a new message.
  */
 export const OpenedSchema: GenMessage<Opened> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 9);
+  messageDesc(file_hadron_v1_streams, 13);
 
 /**
  * @generated from message hadron.v1.Deliveries
@@ -401,7 +519,7 @@ export type Deliveries = Message<"hadron.v1.Deliveries"> & {
  * Use `create(DeliveriesSchema)` to create a new message.
  */
 export const DeliveriesSchema: GenMessage<Deliveries> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 10);
+  messageDesc(file_hadron_v1_streams, 14);
 
 /**
  * @generated from message hadron.v1.AnswerResult
@@ -430,7 +548,7 @@ export type AnswerResult = Message<"hadron.v1.AnswerResult"> & {
  * Use `create(AnswerResultSchema)` to create a new message.
  */
 export const AnswerResultSchema: GenMessage<AnswerResult> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 11);
+  messageDesc(file_hadron_v1_streams, 15);
 
 /**
  * @generated from message hadron.v1.Answered
@@ -452,7 +570,7 @@ export type Answered = Message<"hadron.v1.Answered"> & {
  * Use `create(AnsweredSchema)` to create a new message.
  */
 export const AnsweredSchema: GenMessage<Answered> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 12);
+  messageDesc(file_hadron_v1_streams, 16);
 
 /**
  * @generated from message hadron.v1.Withdrawn
@@ -469,7 +587,7 @@ export type Withdrawn = Message<"hadron.v1.Withdrawn"> & {
  * Use `create(WithdrawnSchema)` to create a new message.
  */
 export const WithdrawnSchema: GenMessage<Withdrawn> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 13);
+  messageDesc(file_hadron_v1_streams, 17);
 
 /**
  * @generated from message hadron.v1.ConsumeResponse
@@ -516,7 +634,7 @@ export type ConsumeResponse = Message<"hadron.v1.ConsumeResponse"> & {
  * Use `create(ConsumeResponseSchema)` to create a new message.
  */
 export const ConsumeResponseSchema: GenMessage<ConsumeResponse> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 14);
+  messageDesc(file_hadron_v1_streams, 18);
 
 /**
  * @generated from message hadron.v1.TailRequest
@@ -573,7 +691,7 @@ export type TailRequest = Message<"hadron.v1.TailRequest"> & {
  * Use `create(TailRequestSchema)` to create a new message.
  */
 export const TailRequestSchema: GenMessage<TailRequest> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 15);
+  messageDesc(file_hadron_v1_streams, 19);
 
 /**
  * @generated from message hadron.v1.TailRecord
@@ -605,18 +723,22 @@ export type TailRecord = Message<"hadron.v1.TailRecord"> & {
  * Use `create(TailRecordSchema)` to create a new message.
  */
 export const TailRecordSchema: GenMessage<TailRecord> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 16);
+  messageDesc(file_hadron_v1_streams, 20);
 
 /**
  * @generated from message hadron.v1.TailResponse
  */
 export type TailResponse = Message<"hadron.v1.TailResponse"> & {
   /**
+   * The first message has none: its cursor is where the tail begins.
+   *
    * @generated from field: repeated hadron.v1.TailRecord records = 1;
    */
   records: TailRecord[];
 
   /**
+   * Resumes behind these records. Empty: the next message goes on with them.
+   *
    * @generated from field: string cursor = 2;
    */
   cursor: string;
@@ -627,7 +749,7 @@ export type TailResponse = Message<"hadron.v1.TailResponse"> & {
  * Use `create(TailResponseSchema)` to create a new message.
  */
 export const TailResponseSchema: GenMessage<TailResponse> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 17);
+  messageDesc(file_hadron_v1_streams, 21);
 
 /**
  * @generated from message hadron.v1.InfoRequest
@@ -644,7 +766,7 @@ export type InfoRequest = Message<"hadron.v1.InfoRequest"> & {
  * Use `create(InfoRequestSchema)` to create a new message.
  */
 export const InfoRequestSchema: GenMessage<InfoRequest> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 18);
+  messageDesc(file_hadron_v1_streams, 22);
 
 /**
  * @generated from message hadron.v1.InfoResponse
@@ -664,6 +786,13 @@ export type InfoResponse = Message<"hadron.v1.InfoResponse"> & {
    * @generated from field: uint32 partitions = 3;
    */
   partitions: number;
+
+  /**
+   * Absent: as by default.
+   *
+   * @generated from field: hadron.v1.RecordSettings records = 4;
+   */
+  records?: RecordSettings | undefined;
 };
 
 /**
@@ -671,7 +800,7 @@ export type InfoResponse = Message<"hadron.v1.InfoResponse"> & {
  * Use `create(InfoResponseSchema)` to create a new message.
  */
 export const InfoResponseSchema: GenMessage<InfoResponse> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 19);
+  messageDesc(file_hadron_v1_streams, 23);
 
 /**
  * @generated from message hadron.v1.NewProducerRequest
@@ -684,7 +813,7 @@ export type NewProducerRequest = Message<"hadron.v1.NewProducerRequest"> & {
  * Use `create(NewProducerRequestSchema)` to create a new message.
  */
 export const NewProducerRequestSchema: GenMessage<NewProducerRequest> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 20);
+  messageDesc(file_hadron_v1_streams, 24);
 
 /**
  * @generated from message hadron.v1.NewProducerResponse
@@ -706,7 +835,7 @@ export type NewProducerResponse = Message<"hadron.v1.NewProducerResponse"> & {
  * Use `create(NewProducerResponseSchema)` to create a new message.
  */
 export const NewProducerResponseSchema: GenMessage<NewProducerResponse> = /*@__PURE__*/
-  messageDesc(file_hadron_v1_streams, 21);
+  messageDesc(file_hadron_v1_streams, 25);
 
 /**
  * @generated from enum hadron.v1.VerdictKind
@@ -743,6 +872,43 @@ export type VerdictKind = (typeof VerdictKind)[keyof typeof VerdictKind] | Unkno
  */
 export const VerdictKindSchema: GenEnum<VerdictKind> = /*@__PURE__*/
   enumDesc(file_hadron_v1_streams, 0);
+
+/**
+ * @generated from enum hadron.v1.Interpretation
+ */
+export const Interpretation = {
+  /**
+   * By their ce_ headers; those without them are events made of position and value.
+   *
+   * @generated from enum value: LENIENT = 0;
+   */
+  LENIENT: 0,
+
+  /**
+   * All of them are events made of position and value.
+   *
+   * @generated from enum value: OFF = 1;
+   */
+  OFF: 1,
+
+  /**
+   * As LENIENT; producers cannot add records without the headers.
+   *
+   * @generated from enum value: REQUIRED = 2;
+   */
+  REQUIRED: 2,
+} as const;
+
+/**
+ * @generated from enum hadron.v1.Interpretation
+ */
+export type Interpretation = (typeof Interpretation)[keyof typeof Interpretation] | UnknownEnum;
+
+/**
+ * Describes the enum hadron.v1.Interpretation.
+ */
+export const InterpretationSchema: GenEnum<Interpretation> = /*@__PURE__*/
+  enumDesc(file_hadron_v1_streams, 1);
 
 /**
  * @generated from service hadron.v1.Streams

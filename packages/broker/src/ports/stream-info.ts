@@ -1,0 +1,15 @@
+/** What is told of a stream to whoever publishes to it or reads it. A pure function of what the log knows. */
+import type { StreamInfo } from '@hadron/contracts';
+import { DEFAULT_RECORD_SETTINGS, type RecordSettings } from '@hadron/contracts/events';
+import type { TopicSettings } from '../config/index.ts';
+import type { EventStream } from './event-log.ts';
+
+export function infoOf({ name, topicId, partitions, settings }: EventStream): StreamInfo {
+  const records = recordSettingsOf(settings);
+  return { name, topicId, partitions: partitions.length, ...(records === undefined ? {} : { records }) };
+}
+
+/** How the records of a stream are seen as events (cloudevents.md §5.4). Undefined: as by default. */
+export function recordSettingsOf({ events }: Pick<TopicSettings, 'events'>): RecordSettings | undefined {
+  return events === DEFAULT_RECORD_SETTINGS.interpret ? undefined : { ...DEFAULT_RECORD_SETTINGS, interpret: events };
+}
