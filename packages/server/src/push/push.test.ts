@@ -1,5 +1,5 @@
-/** Subscriptions against real HTTP servers: every W rule and the handshake of cloudevents.md §8. */
-import { HadronError, silentLogger, systemClock, systemRandom } from '@hadron/base';
+/** Subscriptions of a real broker against real HTTP servers: every W rule and the handshake of cloudevents.md §8. */
+import { type Clock, HadronError, silentLogger, systemClock, systemRandom } from '@hadron/base';
 import { ANONYMOUS, Broker, resolveBrokerSettings } from '@hadron/broker';
 import { type CloudEvent, cloudEvent, parseJsonEvent, readHttpEvent } from '@hadron/contracts/events';
 import { MemoryFileSystem } from '@hadron/log';
@@ -14,8 +14,9 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type AddressPolicy, anyAddress, publicOnly, type Resolve, systemResolve } from './address-policy.ts';
 import { CONSENT_PATH, consentRoutes } from './consent-route.ts';
 import { openDoor } from '../api/testing/door.ts';
+import { eventOf } from './push.ts';
 import { PushService, type SubscriptionSource } from './push-service.ts';
-import { eventOf, ListGroup } from './testing/list-group.ts';
+import { WatchedGroup } from './testing/watched-group.ts';
 
 interface Seen {
   readonly method: string;
@@ -92,9 +93,11 @@ interface Setup {
   resolve?: Resolve;
   callbackUrl?: string;
   ca?: string;
+  /** Of push alone. */
+  clock?: Clock;
 }
 
-/** A Subscription applied to a real registry, followed by the service; the group is a list. */
+/** A Subscription applied to a broker in memory, followed by the service. */
 async function push(sink: Sink | string, setup: Setup = {}) {
   const broker = await Broker.open({
     fs: new MemoryFileSystem((fn) => systemClock.defer(fn)),
@@ -110,7 +113,7 @@ async function push(sink: Sink | string, setup: Setup = {}) {
   closers.push(() => broker.close());
   const resources = await broker.core.resources();
   const { subscriptions } = resources;
-  const group = new ListGroup(systemClock);
+  const group = new WatchedGroup(broker);
   const statuses: { ready: boolean; reason: string; message: string }[] = [];
   const source: SubscriptionSource = {
     all: () => subscriptions.all(),
@@ -122,11 +125,11 @@ async function push(sink: Sink | string, setup: Setup = {}) {
   };
   const serve = (): PushService => {
     const service = new PushService({
-      clock: systemClock,
+      clock: setup.clock ?? systemClock,
       random: systemRandom,
       logger: silentLogger,
       deliveries: () => group,
-      eventOf,
+      eventOf: (stream, delivery) => eventOf(broker.core, stream, delivery),
       origin: 'hadron.example',
       policy: setup.policy ?? anyAddress,
       allowHttp: setup.allowHttp ?? true,
@@ -304,11 +307,12 @@ describe('delivery (§8.1)', () => {
     const { group } = await push(sink);
     group.publish(order('415'), order('400'), order('404'), order('401'));
     await until(() => expect(group.entries.map((entry) => entry.state)).toEqual(['dead', 'dead', 'dead', 'dead']));
-    expect(group.entries.map((entry) => [entry.attempt, entry.reason])).toEqual([
-      [1, 'the sink answered 415'],
-      [1, 'the sink answered 400'],
-      [1, 'the sink answered 404'],
-      [1, 'the sink answered 401'],
+    const letters = await group.deadLetters();
+    expect(letters.map(({ from, attempts, reason }) => [from.offset, attempts, reason])).toEqual([
+      [0, 1, 'the sink answered 415'],
+      [1, 1, 'the sink answered 400'],
+      [2, 1, 'the sink answered 404'],
+      [3, 1, 'the sink answered 401'],
     ]);
   });
 
@@ -331,6 +335,12 @@ describe('delivery (§8.1)', () => {
     group.publish(order('3'));
     await until(() => expect(group.entries[2]).toMatchObject({ state: 'dead', attempt: 3 }));
     expect(group.entries[2]!.reason).toMatch(/ECONNREFUSED/);
+    const letters = await group.deadLetters();
+    expect(letters.map(({ from, attempts }) => [from.offset, attempts])).toEqual([
+      [1, 3],
+      [2, 3],
+    ]);
+    expect(group.status().counts).toMatchObject({ acked: 1, dead: 2 });
   });
 
   it('an answer without end costs the sink its connection, not us our memory', async () => {
@@ -407,6 +417,44 @@ describe('handshake (§8.2)', () => {
     expect(group.opened).toEqual([]);
   });
 
+  it('asks again after 1, 5, 30 and 30 minutes, not before a Retry-After, and begins when it is granted', async () => {
+    const sink = await sinkOf();
+    const waits: number[] = [];
+    const clock: Clock = {
+      ...systemClock,
+      setTimer(delayMs, fn) {
+        if (delayMs < 40_000) return systemClock.setTimer(delayMs, fn);
+        waits.push(delayMs);
+        return systemClock.setTimer(1, fn);
+      },
+    };
+    Object.defineProperty(sink, 'options', {
+      get: (): Answer => {
+        const nth = sink.handshakes.length;
+        if (nth <= 4) return { status: 405 };
+        return nth === 5 ? { status: 429, headers: { 'retry-after': '7200' } } : { status: 200, headers: CONSENT };
+      },
+    });
+    const { group, statuses } = await push(sink, { clock });
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    expect(waits).toHaveLength(5);
+    for (const [index, minutes] of [1, 5, 30, 30].entries()) {
+      expect(waits[index]).toBeGreaterThanOrEqual(minutes * 60_000 * 0.8);
+      expect(waits[index]).toBeLessThanOrEqual(minutes * 60_000 * 1.2);
+    }
+    expect(waits[4]).toBe(7_200_000);
+    const refused = Array.from({ length: 5 }, () => 'ConsentRefused');
+    expect(statuses.map((status) => status.reason)).toEqual(['Handshaking', ...refused, 'Delivering']);
+  });
+
+  it('410 to the question for consent ends it as well', async () => {
+    const sink = await sinkOf();
+    sink.options = { status: 410, headers: CONSENT };
+    const { ready } = await push(sink);
+    await until(() => expect(ready()).toMatchObject({ status: 'False', reason: 'Unsubscribed' }));
+  });
+
   it('consent later, at the callback URL, once, by its key alone', async () => {
     const sink = await sinkOf();
     sink.options = { status: 200 };
@@ -481,10 +529,20 @@ describe('order and concurrency', () => {
     const { group } = await push(sink, { spec: { concurrency: 2 } });
     group.publish(order('1'), order('2'));
     await until(() => expect(sink.underWay).toBe(2));
-    group.end(); // opened again after about a second
+    group.end(new HadronError('STORAGE_FAILED', 'the disk failed')); // opened again after about a second
     await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
     expect(sink.events.map(idOf).sort()).toEqual(['1', '1', '2', '2']);
     expect(sink.mostUnderWay).toBe(2);
+  });
+
+  it('ordering partition: one after another, whatever their keys', async () => {
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 204, afterMs: 5 });
+    const { group } = await push(sink, { spec: { delivery: { ordering: 'partition' } } });
+    group.publish(...['0', '1', '2', '3', '4'].map((id) => order(id, id)));
+    await until(() => expect(group.entries.every((entry) => entry.state === 'acked')).toBe(true));
+    expect(sink.mostUnderWay).toBe(1);
+    expect(sink.events.map(idOf)).toEqual(['0', '1', '2', '3', '4']);
   });
 
   it('the events of a lane go one after another, also when one fails', async () => {
@@ -548,7 +606,7 @@ describe('addresses', () => {
     expect(inside.seen).toEqual([]);
     expect(group.entries[0]).toMatchObject({ state: 'ready', attempt: 1 });
     address = '127.0.0.2';
-    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    await until(() => expect(group.entries[0]).toMatchObject({ state: 'acked', attempt: 1 }));
   });
 });
 
@@ -563,18 +621,67 @@ describe('with its group', () => {
       settings: { durable: true, filters: [{ any: [{ exact: { type: 'order.placed' } }] }] },
       credit: 10,
     });
-    group.settingsAgree = false;
-    await apply({ concurrency: 3 });
+    const limit = { count: 1_000, perMs: 1_000, by: 'group' };
+    await apply({ types: ['order.paid'], delivery: { policy: { maxDeliveries: 4 }, rateLimit: limit } });
+    await until(() => expect(group.status('mailers').settings).toMatchObject({ rateLimit: limit }));
+    await apply({ types: ['order.paid'], delivery: { policy: { maxDeliveries: 4 } } });
+    await until(() => expect(group.status('mailers').settings.rateLimit).toBeUndefined());
+    await apply({ types: ['order.placed'], delivery: {} });
     group.publish(order('1'));
     await until(() => expect(group.entries[0]!.state).toBe('acked'));
-    expect(group.settingsAgree).toBe(true);
+    expect(group.status('mailers').settings).toMatchObject({
+      filters: [{ any: [{ exact: { type: 'order.placed' } }] }],
+      policy: { maxDeliveries: 10 },
+      rateLimit: undefined,
+    });
+  });
+
+  it('dead letters go where the document says, and back to the default when it does not say', async () => {
+    const sink = await sinkOf();
+    sink.answer = () => ({ status: 400 });
+    const { group, apply } = await push(sink, { spec: { delivery: { policy: { deadLetterStream: 'bad' } } } });
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]!.state).toBe('dead'));
+    expect(await group.deadLetters()).toMatchObject([{ stream: 'bad', from: { offset: 0 }, group: 'mail' }]);
+    await apply({ delivery: {} });
+    group.publish(order('2'));
+    await until(() => expect(group.entries[1]!.state).toBe('dead'));
+    expect(await group.deadLetters()).toMatchObject([{ stream: 'orders.dead', from: { offset: 1 }, group: 'mail' }]);
+  });
+
+  it('one that has nothing to do has no timer', async () => {
+    const sink = await sinkOf();
+    const running = new Set<object>();
+    const clock: Clock = {
+      ...systemClock,
+      setTimer(delayMs, fn) {
+        const timer = systemClock.setTimer(delayMs, () => {
+          running.delete(own);
+          fn();
+        });
+        const own = {
+          cancel() {
+            running.delete(own);
+            timer.cancel();
+          },
+        };
+        running.add(own);
+        return own;
+      },
+    };
+    const { group, statuses } = await push(sink, { clock, spec: { delivery: { policy: { timeoutMs: 150 } } } });
+    await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
+    expect(running.size).toBe(0);
+    group.publish(order('1'));
+    await until(() => expect(group.entries[0]!.state).toBe('acked'));
+    await until(() => expect(running.size).toBe(0));
   });
 
   it('a session that ends is opened again', async () => {
     const sink = await sinkOf();
     const { group, statuses } = await push(sink);
     await until(() => expect(statuses.at(-1)?.reason).toBe('Delivering'));
-    group.end();
+    group.end(new HadronError('STORAGE_FAILED', 'the disk failed'));
     expect(statuses.at(-1)).toMatchObject({ ready: false, reason: 'StreamUnavailable' });
     group.publish(order('1'));
     await until(() => expect(group.entries[0]!.state).toBe('acked'));
