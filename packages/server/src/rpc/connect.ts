@@ -175,6 +175,7 @@ class ConnectCall implements Call {
             const wasCongested = this.congested;
             this.outgoingBytes = 0;
             if (wasCongested && !this.over) this.handler.drained?.();
+            this.wakeReader?.();
           }
         } else if (this.over) break;
         else await new Promise<void>((resolve) => (this.wakeWriter = resolve));
@@ -193,7 +194,9 @@ class ConnectCall implements Call {
   private async feed(requests: Iterable<Message> | AsyncIterable<Message>, lose: () => void): Promise<void> {
     try {
       for await (const request of requests) {
-        while (this.paused && !this.over) await new Promise<void>((resolve) => (this.wakeReader = resolve));
+        // Who does not take its answers is not read either.
+        while ((this.paused || this.congested) && !this.over)
+          await new Promise<void>((resolve) => (this.wakeReader = resolve));
         if (this.over) return;
         this.handler?.message(Buffer.from(toBinary(this.descriptor.input, request)));
       }
