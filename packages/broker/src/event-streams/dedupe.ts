@@ -131,20 +131,16 @@ export class StreamDedupe {
 }
 
 const NOWHERE = { stream: '', topicId: '', partition: 0, offset: 0, timestampMs: -1 };
+/** The source of a record that lies there and is no event of its own. */
+const SOURCE_OF_PLAIN = recordToEvent({ key: null, value: null, headers: [] }, NOWHERE).source;
 
-/** Source and id of a record that is an event of its own. */
-function identityOf(record: RecordCursor): { readonly source: string; readonly id: string } | undefined {
+/**
+ * The event that a record is; undefined where it only looks like one (K6): a true event must not be taken for its
+ * duplicate.
+ */
+function identityOf(record: RecordCursor): Pick<CloudEvent, 'source' | 'id'> | undefined {
   const headers = record.headers();
-  let source: string | undefined;
-  let id: string | undefined;
-  for (const { key, value } of headers) {
-    if (value === null) continue;
-    if (key === 'ce_source') source = value.toString('utf8');
-    else if (key === 'ce_id') id = value.toString('utf8');
-    else if (key === 'content-type' && /^application\/cloudevents/i.test(value.toString('latin1'))) {
-      const event = recordToEvent({ key: record.key(), value: record.value(), headers }, NOWHERE);
-      return event.source.startsWith('/streams//') ? undefined : event;
-    }
-  }
-  return source === undefined || id === undefined ? undefined : { source, id };
+  if (headers.length === 0) return undefined;
+  const event = recordToEvent({ key: record.key(), value: record.value(), headers }, NOWHERE);
+  return event.source === SOURCE_OF_PLAIN ? undefined : event;
 }

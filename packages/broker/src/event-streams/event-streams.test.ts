@@ -260,6 +260,24 @@ describe('publishing', () => {
     expect(await w.ids('s')).toEqual(['0/0 a', '0/1 c', '0/2 d']);
   });
 
+  test('an event of 64 KiB is taken whatever a Kafka client set; its own batches are not (cloudevents.md §2.3)', async () => {
+    const w = await World.open();
+    await w.stream('s', 1, { 'max.message.bytes': '2000' });
+    const sizes = [65_536 - 200, 65_536, 70_000];
+    const results = await w.publish(
+      's',
+      sizes.map((size, i) => event(`e${i}`, {}, 'x'.repeat(size))),
+    );
+    expect(results.map(at)).toEqual(['0/0', '0/1', 'EVENT_TOO_LARGE']);
+    expect(results[2]).toMatchObject({ error: { message: expect.stringMatching(/into 66560 bytes/) as unknown } });
+    const batch = encodeBatch([{ value: 'x'.repeat(3_000) }], { baseTimestamp: 1 });
+    const outcome = newProduceOutcome();
+    w.broker.core.topics.get('s')?.partitions[0]?.produce(batch, 0, batch.length, true, 1, outcome);
+    expect(outcome.error).toBe('RECORD_TOO_LARGE');
+    await w.stream('off', 1, { 'max.message.bytes': '2000', 'hadron.events': 'off' });
+    expect((await w.publish('off', [event('a', {}, 'x'.repeat(3_000))])).map(at)).toEqual(['EVENT_TOO_LARGE']);
+  });
+
   test('a compacted stream asks for a key', async () => {
     const w = await World.open();
     await w.stream('s', 1, { 'cleanup.policy': 'compact' });
@@ -561,22 +579,26 @@ describe('the deduplication window', () => {
     const w = await World.open();
     await w.stream('s', 1, config);
     await w.publish('s', [event('x')]);
-    const headers = Object.entries({ ce_specversion: '1.0', ce_id: 'k', ce_source: '/s', ce_type: 't' }).map(
-      ([key, value]) => ({ key, value }),
-    );
+    const headersOf = (more: Record<string, string>): { key: string; value: string }[] =>
+      Object.entries({ ce_source: '/s', ...more }).map(([key, value]) => ({ key, value }));
+    const required = { ce_specversion: '1.0', ce_type: 't' };
     const json = '{"specversion":"1.0","id":"j","source":"/s","type":"t"}';
     const bytes = encodeBatch(
       [
-        { value: 'v', headers },
+        { value: 'v', headers: headersOf({ ...required, ce_id: 'k' }) },
         { value: json, headers: [{ key: 'content-type', value: 'application/cloudevents+json' }] },
         { value: 'plain' },
+        // No events of their own (K6): events of these identities are not their duplicates.
+        { value: 'v', headers: headersOf({ ce_id: 'half' }) },
+        { value: 'v', headers: headersOf({ ...required, ce_id: 'late', ce_time: 'never' }) },
       ],
       { baseTimestamp: w.sim.scheduler.wallMs },
     );
     const out = newProduceOutcome();
     w.broker.core.topics.get('s')?.partitions[0]?.produce(bytes, 0, bytes.length, true, w.sim.scheduler.wallMs, out);
     await w.run(w.broker.core.shard.barrier());
-    expect((await w.publish('s', [event('k'), event('j'), event('new')])).map(at)).toEqual(['0/1', '0/2', '0/4']);
+    const again = await w.publish('s', [event('k'), event('j'), event('new'), event('half'), event('late')]);
+    expect(again.map(at)).toEqual(['0/1', '0/2', '0/6', '0/7', '0/8']);
   });
 
   test('partitions that were taken away are not remembered, and tails of them end', async () => {
@@ -598,10 +620,10 @@ describe('the deduplication window', () => {
 
   test('events that could not be stored are not remembered', async () => {
     const w = await World.open();
-    await w.stream('s', 1, { ...config, 'max.message.bytes': '2000' });
-    expect((await w.publish('s', [event('a', {}, 'x'.repeat(3_000))])).map(at)).toEqual(['EVENT_TOO_LARGE']);
+    await w.stream('s', 1, { ...config, 'max.message.bytes': '70000' });
+    expect((await w.publish('s', [event('a', {}, 'x'.repeat(80_000))])).map(at)).toEqual(['EVENT_TOO_LARGE']);
     w.broker.core.topics.configure('s', { ...config, 'max.message.bytes': '100000' });
-    expect((await w.publish('s', [event('a', {}, 'x'.repeat(3_000))])).map(at)).toEqual(['0/0']);
+    expect((await w.publish('s', [event('a', {}, 'x'.repeat(80_000))])).map(at)).toEqual(['0/0']);
   });
 });
 
