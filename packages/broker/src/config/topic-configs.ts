@@ -121,7 +121,10 @@ export const TOPIC_CONFIGS = {
     'log.cleaner.max.compaction.lag.ms',
   ),
   'max.message.bytes': topic(
-    int(1_048_588, { min: 0, doc: 'The largest record batch accepted, in bytes, after compression.' }),
+    int(1_048_588, {
+      min: 0,
+      doc: 'The largest record batch accepted, in bytes, after compression. An event of 64 KiB published as a CloudEvent is taken whatever is said here, unless hadron.events is off.',
+    }),
     'message.max.bytes',
   ),
   'message.timestamp.after.max.ms': topic(

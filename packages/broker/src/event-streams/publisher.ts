@@ -12,6 +12,7 @@ import { assert, type Clock, HadronError, type Random } from '@hadron/base';
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
 import { eventKey, validateEvent } from '@hadron/contracts/events';
 import { partitionOfKey } from '@hadron/kafka-protocol/records';
+import { batchBytesMaxOf } from '../ports/event-limits.ts';
 import type { EventLog, EventPartition, EventStream, Ticket } from '../ports/event-log.ts';
 import { BatchBuilder } from './batch-builder.ts';
 import type { FirstPosition } from './dedupe-window.ts';
@@ -229,8 +230,8 @@ export class StreamPublisher {
 
   /** The stream's settings may have changed. */
   configured(): void {
-    const { dedupeWindowMs, dedupeEntries, maxMessageBytes, cleanupPolicy } = this.stream.settings;
-    this.batchBytesMax = maxMessageBytes;
+    const { dedupeWindowMs, dedupeEntries, cleanupPolicy } = this.stream.settings;
+    this.batchBytesMax = batchBytesMaxOf(this.stream.settings);
     this.keysRequired = cleanupPolicy.compact;
     const { length } = this.stream.partitions;
     const shrank = length < this.partitionCount;
@@ -563,5 +564,5 @@ const noPartition = (stream: EventStream, partition: number): HadronError =>
 const tooLarge = (stream: EventStream): HadronError =>
   new HadronError(
     'EVENT_TOO_LARGE',
-    `the event does not fit into ${stream.settings.maxMessageBytes} bytes, the most that stream ${stream.name} takes (max.message.bytes); make it smaller, put its data elsewhere and name it in dataref, or raise the limit`,
+    `the event does not fit into ${batchBytesMaxOf(stream.settings)} bytes, the most that stream ${stream.name} takes (max.message.bytes); make it smaller, put its data elsewhere and name it in dataref, or raise the limit`,
   );

@@ -21,6 +21,7 @@ import type { TopicSettings } from '../config/index.ts';
 import type { StateLog } from '../state/state-log.ts';
 import { newProduceOutcome, type Partition, type ProduceOutcome } from '../streams/partition.ts';
 import type { Topic, Topics } from '../streams/topics.ts';
+import { batchBytesMaxOf } from './event-limits.ts';
 import type {
   CommitOptions,
   Committed,
@@ -191,7 +192,7 @@ export class ShardEventLog implements EventLog {
       const { log } = partition;
       const { batch } = put;
       const { outcome } = this;
-      if (!partition.judge(batch, 0, batch.length, true, nowMs, outcome)) {
+      if (!partition.judge(batch, 0, batch.length, true, nowMs, outcome, batchBytesMaxOf(partition.settings))) {
         if (outcome.error !== undefined) throw refused(partition, outcome);
         baseOffsets.push(outcome.baseOffset);
         lsn = Math.max(lsn, outcome.lsn);

@@ -131,7 +131,6 @@ export class Partition {
     this.settings = settings;
     this.log.options = { segmentBytes: settings.segmentBytes, segmentMs: settings.segmentMs };
     const v = this.validate;
-    v.batchBytesMax = settings.maxMessageBytes;
     v.keysRequired = settings.cleanupPolicy.compact;
     v.logAppendTime = settings.timestampType === 'LogAppendTime';
   }
@@ -168,8 +167,17 @@ export class Partition {
   /**
    * Whether the record set `b[at, end)` is to be appended. If not, `out` is the answer: a refusal, or where the duplicate
    * lies. Whoever appends it in a set tells {@link appended} afterwards.
+   * @param bytesMax the most it may have. Default: `max.message.bytes`
    */
-  judge(b: Buffer, at: number, end: number, zstdAllowed: boolean, nowMs: number, out: ProduceOutcome): boolean {
+  judge(
+    b: Buffer,
+    at: number,
+    end: number,
+    zstdAllowed: boolean,
+    nowMs: number,
+    out: ProduceOutcome,
+    bytesMax: number = this.settings.maxMessageBytes,
+  ): boolean {
     const log = this.log;
     const { settings, validate } = this;
     out.error = undefined;
@@ -179,6 +187,7 @@ export class Partition {
     out.logAppendTimeMs = -1;
     out.logStartOffset = log.startPosition;
     out.lsn = log.lastLsn;
+    validate.batchBytesMax = bytesMax;
     validate.zstdAllowed = zstdAllowed;
     validate.timestampMinMs = nowMs - settings.timestampBeforeMaxMs;
     validate.timestampMaxMs = nowMs + settings.timestampAfterMaxMs;
