@@ -169,6 +169,7 @@ const spec = z.strictObject({
   sink: z
     .url({ protocol: /^https?$/ })
     .max(8_192)
+    .refine((url) => !/^[^/]*\/\/[^/?#]*@/.test(url), 'holds a user or password, which would be shown; use credential')
     .meta({ description: 'Where events are delivered.', 'x-allowed': 'an http or https URL' }),
   protocol: z.enum(['HTTP']).default('HTTP').describe('How events are delivered.'),
   protocolSettings: z

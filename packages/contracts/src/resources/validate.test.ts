@@ -274,6 +274,7 @@ test.each([
   [{ filters: [{ sql: `type = '${'x'.repeat(MAX_TEXT)}'` }] }, 'spec.filters[0].sql'],
   [{ filters: [{ exact: { type: 'x'.repeat(4_097) } }] }, 'spec.filters[0].exact.type'],
   [{ group: 'a\nb' }, 'spec.group'],
+  [{ sink: 'https://user:password@example.com/' }, 'spec.sink'],
   [{ delivery: { window: 1_001 } }, 'spec.delivery.window'],
   [{ delivery: { ordering: 'none', rateLimit: { count: 1, perMs: 1, by: 'key' } } }, 'spec.delivery'],
 ])('what no group takes is refused at %#', (spec, path) => {

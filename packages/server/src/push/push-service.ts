@@ -45,7 +45,11 @@ export class PushService {
       there.add(subscription.name);
       this.#apply(subscription);
     }
-    for (const name of [...this.#running.keys()]) if (!there.has(name)) this.#remove(name);
+    for (const [name, { worker, generation }] of [...this.#running]) {
+      if (!there.has(name)) this.#remove(name);
+      // What the disk did not take before it failed.
+      else if (worker.status !== undefined) this.#report(name, generation, worker.status);
+    }
   }
 
   /**
@@ -62,7 +66,8 @@ export class PushService {
 
   /** Those at work. Counted from when they began, with this server or with a change of their spec. */
   *counts(): Iterable<{ readonly name: string; readonly ready: boolean; readonly counts: Readonly<PushCounts> }> {
-    for (const [name, { worker }] of this.#running) yield { name, ready: worker.ready, counts: worker.counts };
+    for (const [name, { worker }] of this.#running)
+      yield { name, ready: worker.status?.ready === true, counts: worker.counts };
   }
 
   /** Resolves when nothing is under way; no longer than a second and a bit. */

@@ -10,14 +10,21 @@ import { Push } from './index.ts';
 
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 10_000, interval: 5 });
 
-async function sinkOf(): Promise<{ url: string; seen: string[]; asked: IncomingHttpHeaders[] }> {
+async function sinkOf(
+  statusOf: (id: string) => number = () => 200,
+): Promise<{ url: string; seen: string[]; asked: IncomingHttpHeaders[] }> {
   const seen: string[] = [];
   const asked: IncomingHttpHeaders[] = [];
   const server = createServer((request: IncomingMessage, response) => {
     const { method = '', headers } = request;
     seen.push(String(headers['ce-id'] ?? method));
     if (method === 'OPTIONS') asked.push(headers);
-    response.writeHead(200, { 'webhook-allowed-origin': '*', 'webhook-allowed-rate': '*' }).end();
+    response
+      .writeHead(method === 'OPTIONS' ? 200 : statusOf(String(headers['ce-id'])), {
+        'webhook-allowed-origin': '*',
+        'webhook-allowed-rate': '*',
+      })
+      .end();
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   onTestFinished(() => {
@@ -139,4 +146,19 @@ test('goes on when the broker has recovered from a failed disk', { timeout: 20_0
   // It follows the registry of the new life.
   await apply('Subscription', 'mail', { stream: 'orders', sink: `${sink.url}other` });
   await until(() => expect(sink.seen.filter((what) => what === 'OPTIONS')).toHaveLength(2));
+});
+
+test('how it is outlives a disk that fails as it is written down', { timeout: 20_000 }, async () => {
+  const { fs, broker, apply, publish, condition } = await open();
+  const sink = await sinkOf(() => {
+    fs.faults.fail = 'EIO';
+    return 410;
+  });
+  await apply('Stream', 'orders', { partitions: 1 });
+  await apply('Subscription', 'mail', { stream: 'orders', sink: sink.url });
+  await publish('1');
+  await until(() => expect(broker.core.shard.failed?.code).toBe('STORAGE_FAILED'));
+  fs.faults.fail = undefined;
+  await until(() => expect(broker.recoveries).toBe(1));
+  await vi.waitFor(async () => expect(await condition()).toMatchObject({ reason: 'Unsubscribed', status: 'False' }));
 });

@@ -102,7 +102,7 @@ export class PushWorker {
   #waits: readonly number[] = RECONNECT_MS;
   /** Sessions opened, to know those of before by. */
   #sessions = 0;
-  #ready = false;
+  #status: PushStatus | undefined;
   #stopped = false;
   #awaiting = false;
   #turn: Timer | undefined;
@@ -120,9 +120,9 @@ export class PushWorker {
     this.#handshake = { origin, callback, perMinute: wantedRate(options.spec) };
   }
 
-  /** Whether events flow. */
-  get ready(): boolean {
-    return this.#ready;
+  /** As it was told last; undefined before it began. */
+  get status(): PushStatus | undefined {
+    return this.#status;
   }
 
   start(): void {
@@ -510,10 +510,10 @@ export class PushWorker {
   }
 
   #tell(ready: boolean, reason: PushReason, message: string): void {
-    this.#ready = ready;
+    this.#status = { ready, reason, message };
     const expected = ready || reason === 'Handshaking' || reason === 'Suspended';
     this.#options.logger[expected ? 'info' : 'warn']({ subscription: this.#options.name, reason }, `push: ${message}`);
-    this.#options.onStatus({ ready, reason, message });
+    this.#options.onStatus(this.#status);
   }
 }
 

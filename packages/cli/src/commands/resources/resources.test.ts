@@ -54,7 +54,7 @@ function file(name: string, text: string): string {
 const stream = (name: string, spec: string, metadata = ''): string =>
   `apiVersion: hadron.rs/v1\nkind: Stream\nmetadata: {name: ${name}${metadata}}\nspec: ${spec}\n`;
 const push = (name: string, of: string): string =>
-  `apiVersion: hadron.rs/v1\nkind: Subscription\nmetadata: {name: ${name}}\nspec: {stream: ${of}, sink: "https://example.com"}\n`;
+  `apiVersion: hadron.rs/v1\nkind: Subscription\nmetadata: {name: ${name}}\nspec: {stream: ${of}, sink: "https://hooks.invalid"}\n`;
 
 describe('apply', () => {
   test('files, folders, standard input; prints what became of each and what changed', async () => {
