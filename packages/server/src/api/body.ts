@@ -1,6 +1,7 @@
 /** Bodies of requests: collected within limits, per body and over all of them. */
 import { HadronError } from '@hadron/base';
 import type { HttpRequest } from '../http/index.ts';
+import { PORT_TIMES } from '../http/shared-port.ts';
 import { RequestRefused } from './problem.ts';
 
 /** Memory for bodies that are not whole yet, over all connections. */
@@ -14,8 +15,8 @@ export class BodyBudget {
 }
 
 const EMPTY = Buffer.alloc(0);
-/** HTTP/1.1 has a sweep of its own; a stream of HTTP/2 that stands still is noticed here. */
-const STANDSTILL_MS = 30_000;
+/** Of a whole body, however it trickles. Connections of HTTP/1.1 are looked at by Node; streams of HTTP/2 are here. */
+const WHOLE_MS = PORT_TIMES.request;
 
 /** Calls back once: with the whole body, or with why there is none. Not at all when the client goes away. */
 export function readBody(
@@ -55,7 +56,6 @@ export function readBody(
     budget.usedBytes += chunk.length;
     if (first === undefined) first = chunk;
     else (more ??= [first]).push(chunk);
-    timer?.refresh();
   };
   const end = (): void => over(undefined);
   const closed = (): void => {
@@ -63,7 +63,7 @@ export function readBody(
     clearTimeout(timer);
   };
   const late = (): void => over(new RequestRefused(408, 'the body did not arrive; send the request again'));
-  const timer = request.httpVersionMajor === 1 ? undefined : setTimeout(late, STANDSTILL_MS);
+  const timer = request.httpVersionMajor === 1 ? undefined : setTimeout(late, WHOLE_MS);
   request.on('data', data);
   request.on('end', end);
   request.on('close', closed);

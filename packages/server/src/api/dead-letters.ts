@@ -1,5 +1,5 @@
 /** Dead letters of a stream: looked at, given again, dropped; one by one or in bulk by filter. */
-import type { DeadLetterQuery } from '@hadron/broker';
+import { ANONYMOUS, type Authorize, type DeadLetterQuery } from '@hadron/broker';
 import type { DeadLetter, Filter } from '@hadron/contracts';
 import { writeJsonEvent } from '@hadron/contracts/events';
 import type { Call } from './call.ts';
@@ -16,7 +16,8 @@ const TOGETHER = 1_000;
 const FILTERS_MAX = 100;
 const PARTITION_MAX = 0x7fff_ffff;
 
-export function deadLetterRoutes(services: AskServices): readonly Route[] {
+/** @param authorize asked about the stream that dead letters are copied to, which the path does not name */
+export function deadLetterRoutes(services: AskServices, authorize: Authorize): readonly Route[] {
   const target: Route['target'] = (param) => ({ kind: 'Stream', name: param('stream') });
   return [
     {
@@ -49,6 +50,7 @@ export function deadLetterRoutes(services: AskServices): readonly Route[] {
       async handle(call) {
         const body = object(await call.json(), 'body', [...SELECTION, 'limit', 'to', 'dryRun']);
         const to = optional(body['to'], 'to', text);
+        if (to !== undefined) authorize(ANONYMOUS, 'publish', { kind: 'Stream', name: to });
         const { deliveries } = services();
         const letters = deliveries.deadLetters(selectionOf(call.param('stream'), body));
         await settle(call, letters, body, (some) => deliveries.redrive(some, to));

@@ -2,7 +2,9 @@
 import http2 from 'node:http2';
 import net from 'node:net';
 import { HadronError } from '@hadron/base';
+import type { Authorize } from '@hadron/broker';
 import { describe, expect, test } from 'vitest';
+import { deadLetterRoutes } from './dead-letters.ts';
 import type { Route } from './router.ts';
 import { openDoor, talk } from './testing/door.ts';
 
@@ -71,6 +73,24 @@ describe('answers', () => {
     expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'POST, OPTIONS']);
     const options = await fetch(`${url}/v1/hello/you`, { method: 'OPTIONS' });
     expect([options.status, options.headers.get('allow')]).toEqual([204, 'GET, HEAD, OPTIONS']);
+  });
+
+  test('dead letters are copied only where one may publish', async () => {
+    const asked: string[] = [];
+    const authorize: Authorize = (_identity, action, { name }) => {
+      asked.push(`${action} ${name}`);
+      if (name === 'secret') throw new HadronError('PERMISSION_DENIED', 'not yours');
+    };
+    const services = (): never => {
+      throw new HadronError('TOPIC_NOT_FOUND', 'this far');
+    };
+    const { url } = await openDoor({ routes: deadLetterRoutes(services, authorize), authorize });
+    const redrive = async (to: string): Promise<number> => {
+      const body = JSON.stringify({ to });
+      return (await fetch(`${url}/v1/streams/orders/dead-letters/redrive`, { method: 'POST', body })).status;
+    };
+    expect([await redrive('secret'), await redrive('mine')]).toEqual([403, 404]);
+    expect(asked).toEqual(['change orders', 'publish secret', 'change orders', 'publish mine']);
   });
 
   test('every route passes authorize before its handler', async () => {

@@ -35,7 +35,7 @@ export function apiDoor(options: ApiOptions): ApiDoor {
       publishRoute(services),
       ...readRoutes(services, tails),
       ...groupRoutes(services),
-      ...deadLetterRoutes(services),
+      ...deadLetterRoutes(services, options.authorize),
       ...options.routes,
     ],
     sockets: [sessionRoute(services, clock, onBug), socketPublishRoute(services)],
