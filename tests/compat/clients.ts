@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { kit, kitTotal, prepareKit } from './cesql/kit.ts';
 import { kafkaJars } from './launch.ts';
+import { migrationSteps } from './migration/steps.ts';
 import { cacheDir, lastLine, mavenJars, repoRoot, run, which, works } from './lib/shell.ts';
 
 /** What `prepare` finds: a command that takes BOOTSTRAP PREFIX PARTITIONS, or why there is none. */
@@ -63,17 +64,7 @@ export const clients: readonly CompatClient[] = [
     name: 'kcat',
     about: 'kcat from Debian (librdkafka 2.0.2)',
     limitMs: 90_000,
-    async prepare() {
-      if (which('kcat') === undefined) {
-        if (which('apt-get') === undefined) return { skipped: 'kcat is not installed' };
-        if (process.getuid?.() !== 0) return { skipped: 'kcat is not installed (apt-get install kcat, as root)' };
-        const env = { DEBIAN_FRONTEND: 'noninteractive' };
-        await run(['apt-get', 'update', '-qq'], { env, timeoutMs: 120_000 });
-        const installed = await run(['apt-get', 'install', '-y', '-qq', 'kcat'], { env, timeoutMs: 180_000 });
-        if (installed.code !== 0) return { skipped: `apt-get install kcat: ${lastLine(installed)}` };
-      }
-      return { command: nodeScript(import.meta.resolve('./kcat/run.ts')) };
-    },
+    prepare: () => fromDebian('kcat', 'kcat', { command: nodeScript(import.meta.resolve('./kcat/run.ts')) }),
   },
   {
     name: 'kafkajs',
@@ -157,7 +148,31 @@ export const clients: readonly CompatClient[] = [
       return { command: [process.execPath, '--conditions=hadron-source', script, kit.dir] };
     },
   },
+  {
+    name: 'migration',
+    about: "BullMQ's and Redis Streams' side of docs/coming-from-*.md",
+    limitMs: 120_000,
+    serverless: true,
+    steps: migrationSteps,
+    prepare() {
+      const script = fileURLToPath(import.meta.resolve('./migration/run.ts'));
+      return fromDebian('redis-server', 'redis-server', {
+        command: [process.execPath, '--conditions=hadron-source', script],
+      });
+    },
+  },
 ];
+
+/** `prepared`, where the program is there or Debian's package of it can be installed. */
+async function fromDebian(program: string, name: string, prepared: Prepared): Promise<Prepared> {
+  if (which(program) !== undefined) return prepared;
+  if (which('apt-get') === undefined) return { skipped: `${program} is not installed` };
+  if (process.getuid?.() !== 0) return { skipped: `${program} is not installed (apt-get install ${name}, as root)` };
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  await run(['apt-get', 'update', '-qq'], { env, timeoutMs: 120_000 });
+  const installed = await run(['apt-get', 'install', '-y', '-qq', name], { env, timeoutMs: 180_000 });
+  return installed.code === 0 ? prepared : { skipped: `apt-get install ${name}: ${lastLine(installed)}` };
+}
 
 async function goProgram(name: string): Promise<Prepared> {
   const go = which('go');

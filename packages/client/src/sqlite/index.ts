@@ -8,8 +8,8 @@
  *
  * Always true: the identity of an event that came in, its effects and the events that follow from it are committed together or
  * not at all. An event that goes out has its identity and time from the transaction on, so that shipping it a second time
- * (a process that died between publishing and deleting) publishes the same event. Who consumes it needs an inbox too, or
- * the stream a deduplication window.
+ * (a process that died between publishing and deleting) publishes the same event. Who consumes it needs an inbox
+ * too.
  *
  * Any driver with the three methods of {@link SqliteDatabase} will do. The whole of it is this file: for another database copy it
  * and change the statements.
