@@ -304,10 +304,12 @@ export class BrokerCore {
     this.stopJobs();
     this.groups.stopTimers();
     this.events.close(closed());
-    this.deliveries.close(closed());
+    this.deliveries.stop(closed());
     this.endWatches(closed());
     this.fetcher.close();
     await this.shard.close();
+    // The last sync has answered what was under way.
+    this.deliveries.close(closed());
     this.groups.close(closed());
   }
 

@@ -1,5 +1,5 @@
 /** The broker as plain objects, without sockets (statement 15), on the simulated disk and clock. */
-import { HadronError, silentLogger } from '@hadron/base';
+import { ERRORS, type ErrorCode, HadronError, silentLogger } from '@hadron/base';
 import type { AnswerResult, CloudEvent, GroupRequest } from '@hadron/contracts';
 import { cloudEvent } from '@hadron/contracts/events';
 import { encodeBatch } from '@hadron/kafka-protocol/records';
@@ -241,6 +241,50 @@ describe('events through the broker', () => {
     const second = new Consumer();
     await second.open(w);
     expect(second.got.map((d) => d.offset)).toEqual([2, 3]);
+  });
+
+  test('verdicts under way when the broker is closed are stored and answered; what is answered ok does not come again', async () => {
+    const w = new World();
+    await w.open();
+    await publish(w, 'a', 'b', 'c', 'd');
+    const first = new Consumer();
+    await first.open(w);
+    const items = first.got.map(({ token }) => ({ token, verdict: { kind: 'ack' as const } }));
+    const answered = (from: number, to: number) =>
+      new Promise<readonly AnswerResult[]>((resolve) => first.session.answer(items.slice(from, to), resolve));
+    // One waits for the sync, one for its tick; one comes too late.
+    const early = answered(0, 1);
+    await w.sim.scheduler.runFor(0);
+    const late = answered(1, 2);
+    const closed = w.broker.core.close();
+    const tooLate = answered(2, 3);
+    await w.run(closed);
+    expect(first.error).toBe('STORAGE_CLOSED');
+    expect([await early, await late]).toEqual([[{ ok: true }], [{ ok: true }]]);
+    expect(await tooLate).toMatchObject([{ ok: false, code: 'STORAGE_CLOSED' }]);
+    await w.restart();
+    const second = new Consumer();
+    await second.open(w);
+    expect(second.got.map((d) => [d.offset, d.attempt])).toEqual([
+      [2, 1],
+      [3, 1],
+    ]);
+  });
+
+  test('a verdict that cannot be stored while the broker closes is answered: it is not known what became of it', async () => {
+    const w = new World();
+    await w.open();
+    await publish(w, 'a');
+    const consumer = new Consumer();
+    await consumer.open(w);
+    w.sim.disk.faults.failNext('datasync', /commit/, { keep: 0 });
+    const items = consumer.got.map(({ token }) => ({ token, verdict: { kind: 'ack' as const } }));
+    const answer = new Promise<readonly AnswerResult[]>((resolve) => consumer.session.answer(items, resolve));
+    await w.run(w.broker.core.close().catch(() => undefined));
+    const [result] = await answer;
+    expect(result?.ok).toBe(false);
+    const code = result?.ok === false ? result.code : '';
+    expect(ERRORS[code as ErrorCode]).toMatchObject({ effect: 'unknown', retry: 'after-backoff' });
   });
 
   test('sessions end when the disk fails, and come back to the next core', async () => {

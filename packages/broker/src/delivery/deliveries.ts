@@ -248,20 +248,35 @@ export class Deliveries implements DeliveryService, Replayed {
     this.schedule();
   }
 
+  /**
+   * A stop in order: nothing new is handed out or taken. Verdicts that were given are committed, and those who gave them are
+   * told when that is durable; {@link Deliveries.close} comes behind the last sync, for who is left.
+   */
+  stop(error: HadronError): void {
+    if (this.over !== undefined) return;
+    for (const group of this.dirty) for (const running of group.running.values()) running.contribute();
+    for (const sets of this.sets) sets.flush();
+    this.end(error);
+  }
+
   /** Nobody is served any more; everybody who waits is told `error`. */
   close(error: HadronError): void {
+    this.end(error);
+    for (const fail of [...this.answering]) fail(error);
+    for (const group of this.byId.values()) {
+      for (const running of group.running.values()) running.close();
+      group.running.clear();
+    }
+  }
+
+  private end(error: HadronError): void {
     if (this.over !== undefined) return;
     this.over = error;
     this.unwatch?.();
     this.timer?.cancel();
     for (const outbox of this.outboxes) outbox.close();
-    for (const group of this.byId.values()) {
-      this.endSessions(group, error);
-      for (const running of group.running.values()) running.close();
-      group.running.clear();
-    }
+    for (const group of this.byId.values()) this.endSessions(group, error);
     for (const pull of [...this.pulls]) pull.failed(error);
-    for (const fail of [...this.answering]) fail(error);
   }
 
   // -------------------------------------------------------------------------------------------------------- sessions
@@ -357,7 +372,7 @@ export class Deliveries implements DeliveryService, Replayed {
     }
     const fail = (error: HadronError): void => {
       this.answering.delete(fail);
-      failed(error);
+      failed(error.effect === 'unknown' ? error : unanswered(error));
     };
     this.answering.add(fail);
     group.answer(this.streamOf(group), items, (results) => {
@@ -1075,6 +1090,14 @@ export class Deliveries implements DeliveryService, Replayed {
     return ledger;
   }
 }
+
+/** The verdict may have been stored when the service ended. */
+const unanswered = (cause: HadronError): HadronError =>
+  new HadronError(
+    'CONNECTION_FAILED',
+    'the server ended before it was known whether the answer is stored; the event may come again',
+    { cause },
+  );
 
 class LiveSession implements DeliverySession {
   readonly id: string;

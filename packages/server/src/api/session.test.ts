@@ -1,4 +1,6 @@
 /** Sessions over WebSocket, against a real server (statement 9; delivery.md D9, D14, D23). */
+import type { DeliveryService, DeliverySession } from '@hadron/broker';
+import { cloudEvent } from '@hadron/contracts/events';
 import { onTestFinished, expect, test } from 'vitest';
 import WebSocket from 'ws';
 import { sessionRoute } from './session.ts';
@@ -266,4 +268,38 @@ test('a client that answers no ping is gone; one that opens nothing is told and 
   expect(idle.told).toMatchObject([{ type: 'error', code: 'TIMED_OUT' }]);
   expect(broker.core.deliveries.describe('orders', 'g').sessions).toBe(1);
   expect(bugs).toEqual([]);
+});
+
+test('a server that stops confirms the answers that are under way before it closes', async () => {
+  const clock = new HandClock();
+  const broker = await openBroker();
+  const held: (() => void)[] = [];
+  const { events, deliveries } = broker.core;
+  const holding: DeliveryService = Object.create(deliveries, {
+    open: {
+      value: async (...[request, handler]: Parameters<DeliveryService['open']>): Promise<DeliverySession> => {
+        const session = await deliveries.open(request, handler);
+        const answer: DeliverySession['answer'] = (items, done) =>
+          session.answer(items, (results) => held.push(() => done(results)));
+        return Object.create(session, { answer: { value: answer } }) as DeliverySession;
+      },
+    },
+  }) as DeliveryService;
+  const services = () => ({ events, deliveries: holding });
+  const { port, door } = await openDoor({
+    sockets: [sessionRoute(services, clock, (bug) => expect.unreachable(String(bug)))],
+    clock,
+  });
+  await new Promise((resolve) =>
+    events.publish('orders', [cloudEvent({ id: '1', source: '/s', type: 't' })], {}, resolve),
+  );
+  const consumer = await Consumer.open({ port } as TestServer, 'g', {}, 1);
+  const [delivery] = await consumer.delivered(1);
+  consumer.answer(3, 'ack', [delivery?.token ?? '']);
+  await expect.poll(() => held.length).toBe(1);
+  door.stop();
+  expect(consumer.messages.some(({ type }) => type === 'answered')).toBe(false);
+  for (const confirm of held) confirm();
+  expect(await consumer.closed).toBe(1001);
+  expect(consumer.messages.at(-1)).toEqual({ type: 'answered', sequence: 3, results: [{ ok: true }] });
 });

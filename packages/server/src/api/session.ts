@@ -62,6 +62,9 @@ class SocketSession implements SessionHandler {
   private credit = 0;
   /** Credit that was taken back until the client has read; undefined: none was. */
   private held: number | undefined;
+  /** Answers whose verdicts are not durable yet. */
+  private answering = 0;
+  private isStopping = false;
   /** It has said something since the last ping. */
   private isAlive = true;
   private timer: Timer;
@@ -106,7 +109,7 @@ class SocketSession implements SessionHandler {
   }
 
   ended(error: HadronError | undefined): void {
-    if (this.state === 'over') return;
+    if (this.state === 'over' || this.isStopping) return;
     this.session = undefined;
     if (error === undefined) this.end(NORMAL);
     else this.fail(error);
@@ -115,7 +118,7 @@ class SocketSession implements SessionHandler {
   // ------------------------------------------------------------------------------------------------- from the client
 
   private received(data: RawData, isBinary: boolean): void {
-    if (this.state === 'over') return;
+    if (this.state === 'over' || this.isStopping) return;
     this.isAlive = true;
     try {
       if (isBinary) throw new RequestRefused(400, 'messages are text frames with a JSON object each');
@@ -153,9 +156,13 @@ class SocketSession implements SessionHandler {
         return this.send('{"type":"drained"}');
       case 'answers': {
         const sequence = integer(fields['sequence'], 'sequence', 0, Number.MAX_SAFE_INTEGER);
-        return session.answer(parseAnswers(fields['items'], 'items'), (results) =>
-          this.send(JSON.stringify({ type: 'answered', sequence, results })),
-        );
+        const items = parseAnswers(fields['items'], 'items');
+        this.answering++;
+        return session.answer(items, (results) => {
+          this.answering--;
+          this.send(JSON.stringify({ type: 'answered', sequence, results }));
+          if (this.isStopping && this.answering === 0) this.end(GOING_AWAY);
+        });
       }
     }
   }
@@ -243,12 +250,13 @@ class SocketSession implements SessionHandler {
     this.end(known.kind === 'invalid' || known.kind === 'limit' ? POLICY : INTERNAL);
   }
 
-  /** The server stops: nobody is to blame for what is out. */
+  /** The server stops: nobody is to blame for what is out. Answers under way are still confirmed. */
   stop(): void {
     const { session } = this;
+    this.isStopping = true;
     this.session = undefined;
-    this.end(GOING_AWAY);
     session?.close();
+    if (this.answering === 0) this.end(GOING_AWAY);
   }
 
   private end(code: number): void {

@@ -42,6 +42,8 @@ class ConsumeCall implements CallHandler, SessionHandler {
   /** Answers whose verdicts are not durable yet. */
   private answering = 0;
   private over: 'closed' | 'lost' | undefined;
+  /** Why the call ends, once all answers have been confirmed. */
+  private reason: HadronError | undefined;
   /** Of the client's credit: not passed on yet, and passed on but not used. */
   private credit = 0;
   private granted = 0;
@@ -54,6 +56,7 @@ class ConsumeCall implements CallHandler, SessionHandler {
   }
 
   message(bytes: Buffer): void {
+    if (this.over !== undefined) return;
     if (this.opening) {
       this.early.push(bytes);
       return;
@@ -90,7 +93,8 @@ class ConsumeCall implements CallHandler, SessionHandler {
 
   stopping(): void {
     this.leave('closed');
-    this.call.end(stopped());
+    this.reason = stopped();
+    this.endWhenAnswered();
   }
 
   // --- told by the engine ------------------------------------------------------------------------------------------
@@ -121,7 +125,8 @@ class ConsumeCall implements CallHandler, SessionHandler {
   ended(error: HadronError | undefined): void {
     if (this.over !== undefined) return;
     this.over = 'closed';
-    this.call.end(error);
+    this.reason = error;
+    this.endWhenAnswered();
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -173,7 +178,7 @@ class ConsumeCall implements CallHandler, SessionHandler {
   }
 
   private endWhenAnswered(): void {
-    if (this.over === 'closed' && !this.opening && this.answering === 0) this.call.end();
+    if (this.over === 'closed' && !this.opening && this.answering === 0) this.call.end(this.reason);
   }
 
   /** Passes on as much credit as the connection can take. */

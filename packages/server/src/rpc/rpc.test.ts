@@ -580,6 +580,28 @@ describe('Consume', () => {
     expect(await call.ended).toMatchObject({ status: Status.UNAVAILABLE });
     expect(engine.ends).toEqual(['close']);
   });
+
+  test('a stop of the server confirms the answers that are under way before it ends the call', async () => {
+    const { server, call, engine } = await session(2);
+    engine.held = [];
+    call.send(encodeConsumeRequest, {
+      kind: 'answers',
+      answers: { sequence: 5, items: [{ token: 't', verdict: { kind: 'ack' } }] },
+    });
+    await until(() => engine.held?.length === 1);
+    server.door.stop();
+    expect(engine.ends).toEqual(['close']);
+    // What comes now comes too late: it is not answered, and is no mistake of the client.
+    call.send(encodeConsumeRequest, { kind: 'credit', credit: 1 });
+    await sleep(20);
+    expect(call.messages.map((m) => decodeConsumeResponse(m).kind)).not.toContain('answered');
+    for (const confirm of engine.held ?? []) confirm();
+    expect(await call.ended).toMatchObject({ status: Status.UNAVAILABLE });
+    expect(call.messages.map(decodeConsumeResponse).at(-1)).toMatchObject({
+      kind: 'answered',
+      answered: { sequence: 5, results: [{ ok: true }] },
+    });
+  });
 });
 
 describe('Tail', () => {

@@ -146,6 +146,8 @@ export class MemorySession implements DeliverySession {
   readonly ends: string[] = [];
   available: number;
   drained = false;
+  /** Where there is one, verdicts are durable when the test says so. */
+  held: (() => void)[] | undefined;
   private made = 0;
 
   constructor(request: OpenRequest, handler: SessionHandler) {
@@ -167,7 +169,8 @@ export class MemorySession implements DeliverySession {
           ? { ok: false, code: 'STALE_DELIVERY', message: 'given to somebody else' }
           : { ok: true },
     );
-    setImmediate(() => done(results));
+    if (this.held !== undefined) this.held.push(() => done(results));
+    else setImmediate(() => done(results));
   }
 
   drain(): void {
