@@ -6,6 +6,7 @@ import { ANONYMOUS, Broker, resolveBrokerSettings } from '@hadron/broker';
 import { cloudEvent } from '@hadron/contracts/events';
 import { MemoryFileSystem } from '@hadron/log';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { openServer } from '../api/testing/server.ts';
 import { Push } from './index.ts';
 
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 10_000, interval: 5 });
@@ -161,4 +162,36 @@ test('how it is outlives a disk that fails as it is written down', { timeout: 20
   fs.faults.fail = undefined;
   await until(() => expect(broker.recoveries).toBe(1));
   await vi.waitFor(async () => expect(await condition()).toMatchObject({ reason: 'Unsubscribed', status: 'False' }));
+});
+
+test('a sink that does not answer holds up the end of a server for a second, not more', async () => {
+  const server = await openServer(['push.allow.http=true', 'push.allow.private=true']);
+  let asked = 0;
+  const sink = createServer(({ method }, response) => {
+    if (method !== 'OPTIONS') asked++;
+    else response.writeHead(200, { 'webhook-allowed-origin': '*', 'webhook-allowed-rate': '*' }).end();
+  });
+  await new Promise<void>((done) => sink.listen(0, '127.0.0.1', done));
+  onTestFinished(() => {
+    sink.closeAllConnections();
+    sink.close();
+  });
+  const { port } = sink.address() as AddressInfo;
+  const head = { apiVersion: 'hadron.rs/v1' };
+  const applied = await server.call('POST', '/apply', [
+    { ...head, kind: 'Stream', metadata: { name: 'orders' }, spec: { partitions: 1 } },
+    {
+      ...head,
+      kind: 'Subscription',
+      metadata: { name: 'mail' },
+      spec: { stream: 'orders', sink: `http://127.0.0.1:${port}` },
+    },
+  ]);
+  expect(applied.status).toBe(200);
+  await server.publish('orders', { id: '1' });
+  await until(() => expect(asked).toBe(1));
+  const beginMs = performance.now();
+  await server.stop();
+  expect(performance.now() - beginMs).toBeLessThan(1_800);
+  expect(server.bugs).toEqual([]);
 });
