@@ -20,6 +20,8 @@ describe('group requests', () => {
     expect(parseGroupRequest({ durable: null, rateLimit: { count: 1, perMs: 2 } })).toEqual({
       rateLimit: { count: 1, perMs: 2, by: 'group' },
     });
+    expect('rateLimit' in parseGroupRequest({ rateLimit: null })).toBe(true);
+    expect('rateLimit' in parseGroupRequest({})).toBe(false);
     expect(parseGroupRequestText('')).toEqual({});
     expect(parseGroupRequest(undefined)).toEqual({});
   });

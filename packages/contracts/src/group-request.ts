@@ -75,7 +75,7 @@ function parseRateLimit(value: unknown, field: string): RateLimit {
 }
 
 /**
- * `null` and an absent member are the same: not asked for.
+ * `null` and an absent member are the same: not asked for. But a `rateLimit` of `null` asks for none.
  * @param field how the value is called in messages
  * @throws HadronError REQUEST_INVALID, for filters FILTER_INVALID, with the field
  */
@@ -104,6 +104,7 @@ export function parseGroupRequest(value: unknown, field: string = 'settings'): G
   if (filters !== undefined) request.filters = checkFilters(filters, `${field}.filters`);
   if (policy !== undefined) request.policy = parsePolicy(policy, `${field}.policy`);
   if (rateLimit !== undefined) request.rateLimit = parseRateLimit(rateLimit, `${field}.rateLimit`);
+  else if (all['rateLimit'] === null) request.rateLimit = undefined;
   if (holdRetention !== undefined) request.holdRetention = flag(holdRetention, `${field}.holdRetention`);
   return request;
 }
