@@ -1,20 +1,24 @@
+import { execFileSync } from 'node:child_process';
 import { HadronError } from '@hadron/base';
 import { describe, expect, test } from 'vitest';
+import { completion } from './commands/completion.ts';
 import { start } from './commands/start.ts';
-import { CommandFailure, describeFailure, printFailure } from './failure.ts';
+import { CommandFailure, describeFailure, exitCodeOf, printFailure } from './failure.ts';
 import { fakeIo } from './fake-io.ts';
+import { colours } from './io.ts';
 import { kafkaFailure } from './kafka-client.ts';
 import { buildProgram, run } from './program.ts';
 
 describe('the tree of commands', () => {
-  test('every command explains itself, with an example where it does something', () => {
+  test('every command explains itself, with two examples where it does something', () => {
     const walk = (command: ReturnType<typeof buildProgram>, path: string) => {
       expect(command.description(), path).not.toBe('');
       if (command.commands.length === 0) {
         let help = '';
         command.configureOutput({ writeOut: (text) => (help += text) });
         command.outputHelp();
-        expect(help, path).toContain(`$ ${path}`);
+        const examples = help.split('\n').filter((line) => line.startsWith('  $ ') && line.includes(path));
+        expect(examples.length, path).toBeGreaterThanOrEqual(2);
       }
       for (const sub of command.commands) walk(sub, `${path} ${sub.name()}`);
     };
@@ -48,7 +52,51 @@ describe('the tree of commands', () => {
   test.each(['bash', 'zsh', 'fish'])('completion %s knows the commands', async (shell) => {
     const io = fakeIo();
     expect(await run(['completion', shell], io)).toBe(0);
-    for (const word of ['topics', 'produce', 'bootstrap', 'completion']) expect(io.out()).toContain(word);
+    for (const word of ['topics', 'produce', 'bootstrap', 'completion', 'sub', 'redrive', 'start-beginning', 'dry-run'])
+      expect(io.out()).toContain(word);
+  });
+
+  test('the bash completion walks the tree: verbs of where one is, options of the verb', () => {
+    const script = fakeIo();
+    completion(script, buildProgram(script), 'bash');
+    const completed = (...words: string[]): string[] => {
+      const ask = `COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _hadron; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      const out = execFileSync('bash', ['-c', `${script.out()}\n${ask}`, 'bash', ...words], { encoding: 'utf8' });
+      return out.trim().split('\n');
+    };
+    expect(completed('hadron', 'st')).toEqual(['start', 'stream']);
+    expect(completed('hadron', 'stream', '')).toEqual(
+      expect.arrayContaining(['pub', 'sub', 'tail', 'export', 'import']),
+    );
+    expect(completed('hadron', '--url', 'http://x', 'group', 'se')).toEqual(['set', 'seek']);
+    expect(completed('hadron', 'sub', 'orders', '-g', 'mail', '--start-')).toEqual([
+      '--start-beginning',
+      '--start-latest',
+      '--start-offset',
+      '--start-time',
+    ]);
+  });
+
+  test('--url and --token: of the verb, else further left, else the environment, else the default', async () => {
+    const seen = async (args: readonly string[], env: Record<string, string> = {}): Promise<unknown> => {
+      const program = buildProgram(fakeIo({ env }));
+      const verb = program.commands.find((c) => c.name() === 'stream')?.commands.find((c) => c.name() === 'tail');
+      let got: unknown;
+      verb?.action((_stream: string, { url, token }: { url?: string; token?: string }) => (got = [url, token]));
+      await program.parseAsync(args, { from: 'user' });
+      return got;
+    };
+    const env = { HADRON_URL: 'http://env:1', HADRON_TOKEN: 'env' };
+    expect(await seen(['stream', 'tail', 's'])).toEqual(['http://127.0.0.1:7000', undefined]);
+    expect(await seen(['stream', 'tail', 's'], env)).toEqual(['http://env:1', 'env']);
+    expect(await seen(['stream', 'tail', 's'], { HADRON_URL: '', HADRON_TOKEN: '' })).toEqual([
+      'http://127.0.0.1:7000',
+      undefined,
+    ]);
+    expect(await seen(['--url', 'http://root:1', 'stream', 'tail', 's'], env)).toEqual(['http://root:1', 'env']);
+    expect(
+      await seen(['--url', 'http://root:1', 'stream', '--token', 't', 'tail', 's', '--url', 'http://own:1'], env),
+    ).toEqual(['http://own:1', 't']);
   });
 });
 
@@ -90,6 +138,47 @@ describe('failures', () => {
     const debug = fakeIo({ env: { HADRON_DEBUG: '1' } });
     printFailure(debug, error, 'table');
     expect(debug.err()).toContain('program.test.ts');
+  });
+
+  test('the exit code says what a script does next', () => {
+    const of = (code: string): number => exitCodeOf(new CommandFailure(code, 'x'));
+    expect(['REQUEST_INVALID', 'GROUP_SETTINGS_DIFFER', 'PORT_IN_USE', 'UNKNOWN_TOPIC_OR_PARTITION'].map(of)).toEqual([
+      1, 1, 1, 1,
+    ]);
+    expect(['TOPIC_NOT_FOUND', 'GROUP_NOT_FOUND', 'RESOURCE_NOT_FOUND'].map(of)).toEqual([3, 3, 3]);
+    expect(['CONNECTION_FAILED', 'TIMED_OUT', 'STORAGE_FULL', 'LIMIT_EXCEEDED'].map(of)).toEqual([4, 4, 4, 4]);
+    expect([
+      of('INTERRUPTED'),
+      exitCodeOf(new Error('boom')),
+      exitCodeOf(new HadronError('EVENT_INVALID', 'x')),
+    ]).toEqual([130, 1, 1]);
+  });
+
+  test('no server is one line with what to do, at once, and the place of a failure with -v', async () => {
+    for (const verb of [
+      ['group', 'ls'],
+      ['tail', 's'],
+      ['sub', 's', '-g', 'g'],
+      ['pub', 's', '1', '--type', 't'],
+      ['dlq', 'ls', 's'],
+      ['stream', 'export', 's'],
+    ]) {
+      const io = fakeIo();
+      expect(await run([...verb, '--url', 'http://127.0.0.1:1'], io), verb.join(' ')).toBe(4);
+      expect(io.err()).toMatch(
+        /^hadron: CONNECTION_FAILED: no Hadron answers at http:\/\/127\.0\.0\.1:1.*; start one with "hadron start", or name another with --url or HADRON_URL\n$/,
+      );
+    }
+    const verbose = fakeIo();
+    await run(['-v', 'group', 'ls', '--url', 'http://127.0.0.1:1'], verbose);
+    expect(verbose.err()).toContain('\n    at ');
+  });
+
+  test('FORCE_COLOR colours what is no terminal', () => {
+    const io = fakeIo({ env: { FORCE_COLOR: '1' } });
+    expect(colours(io, 'stdout').red('x')).not.toBe('x');
+    expect(colours(fakeIo({ env: { FORCE_COLOR: '0' } }), 'stdout').red('x')).toBe('x');
+    expect(colours(fakeIo({ env: { FORCE_COLOR: '1', NO_COLOR: '1' } }), 'stdout').red('x')).toBe('x');
   });
 
   test('colours only on a terminal, never with NO_COLOR', () => {

@@ -113,7 +113,10 @@ function kafkaCommands(kafka: Command, io: Io): void {
     topics.command('describe').description('Show partitions, offsets and settings of a topic.').argument('<name>'),
     io,
   )
-    .addHelpText('after', examples('hadron kafka topics describe orders'))
+    .addHelpText(
+      'after',
+      examples('hadron kafka topics describe orders', 'hadron kafka topics describe orders --output json'),
+    )
     .action(async (name, options) => (await import('./commands/topics.ts')).describe(io, name, options));
   clientOptions(topics.command('create').description('Create a topic.').argument('<name>'), io)
     .option('--partitions <n>', 'how many partitions (default: the server setting num.partitions)', wholeNumber(1))
@@ -127,7 +130,7 @@ function kafkaCommands(kafka: Command, io: Io): void {
     )
     .action(async (name, options) => (await import('./commands/topics.ts')).create(io, name, options));
   clientOptions(topics.command('delete').description('Delete topics and all their records.').argument('<names...>'), io)
-    .addHelpText('after', examples('hadron kafka topics delete orders'))
+    .addHelpText('after', examples('hadron kafka topics delete orders', 'hadron kafka topics delete orders users'))
     .action(async (names, options) => (await import('./commands/topics.ts')).remove(io, names, options));
 
   clientOptions(
@@ -184,10 +187,13 @@ function logCommands(log: Command, io: Io): void {
     .option('--from <offset>', 'begin at this offset', wholeNumber(0))
     .option('--max <n>', 'stop after this many batches', wholeNumber(1))
     .option('--records', 'the records in the batches too')
-    .addHelpText('after', examples('hadron log dump orders-0 --from 1000 --max 10 --records'))
+    .addHelpText(
+      'after',
+      examples('hadron log dump orders-0 --records', 'hadron log dump orders-0 --from 1000 --max 10 --output json'),
+    )
     .action(async (name, options) => (await import('./commands/log.ts')).dump(io, name, options));
   data(log.command('verify').description('Read everything back and check every checksum.'))
-    .addHelpText('after', examples('hadron log verify --data /var/lib/hadron'))
+    .addHelpText('after', examples('hadron log verify', 'hadron log verify --data /var/lib/hadron'))
     .action(async (options) => (await import('./commands/log.ts')).verify(io, options));
 }
 

@@ -17,10 +17,16 @@ export const SOURCE = 'hadron-cli';
 /** A first connection stands within this, or there is no server. */
 const CONNECT_TIMEOUT = '5s';
 
-/** @throws CommandFailure REQUEST_INVALID */
-export function checkUrl(url: string): void {
-  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return;
-  throw new CommandFailure('REQUEST_INVALID', `--url ${url}: expected a URL, for example http://127.0.0.1:7000`);
+/**
+ * What to connect to. Names below localhost are this machine (RFC 6761), which not every resolver knows.
+ * @throws CommandFailure REQUEST_INVALID
+ */
+export function connectableUrl(url: string): string {
+  const parsed = URL.parse(url);
+  if (parsed === null || !/^https?:$/.test(parsed.protocol))
+    throw new CommandFailure('REQUEST_INVALID', `--url ${url}: expected a URL, for example http://127.0.0.1:7000`);
+  if (parsed.hostname.endsWith('.localhost')) parsed.hostname = 'localhost';
+  return parsed.href.replace(/\/+$/, '');
 }
 
 /** Runs `work` with a client and closes it, whatever happens. */
@@ -28,12 +34,12 @@ export async function withServer<R>(
   { url, token }: Pick<ServerOptions, 'url' | 'token'>,
   work: (server: Server) => Promise<R>,
 ): Promise<R> {
-  checkUrl(url);
+  const address = connectableUrl(url);
   const [{ connect }, { binaryTransport }] = await Promise.all([
     import('@hadron/client'),
     import('@hadron/client/binary'),
   ]);
-  const transport = binaryTransport({ url, token });
+  const transport = binaryTransport({ url: address, token });
   const client = connect({ source: SOURCE, transport, telemetry: false, connectTimeout: CONNECT_TIMEOUT });
   try {
     return await work({ client, request: (...request) => transport.request(...request) });
@@ -45,7 +51,7 @@ export async function withServer<R>(
 }
 
 /** What the client says of connections is meant for programs. */
-export function serverFailure(error: unknown, url: string): unknown {
+function serverFailure(error: unknown, url: string): unknown {
   if (!(error instanceof HadronError) || error.code !== 'CONNECTION_FAILED') return error;
   const [, why] = /no connection to \S+( \(\w+\))?/.exec(error.message) ?? [];
   return new CommandFailure(

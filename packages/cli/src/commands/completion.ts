@@ -11,7 +11,8 @@ interface Node {
 
 function nodes(command: Command, path = 'hadron'): Node[] {
   const subcommands = command.commands.map((sub) => ({ text: sub.name(), help: sub.summary() || sub.description() }));
-  const options = command.options.map((option) => ({ text: option.long ?? option.flags, help: option.description }));
+  const offered = command.options.filter((option) => !option.hidden);
+  const options = offered.map((option) => ({ text: option.long ?? option.flags, help: option.description }));
   return [
     { path, words: [...subcommands, ...options, { text: '--help', help: 'show help' }] },
     ...command.commands.flatMap((sub) => nodes(sub, `${path} ${sub.name()}`)),

@@ -1,7 +1,7 @@
 /** The HTTP API as the resource commands use it: JSON in and out, problems as failures of one line. */
 import { CommandFailure } from '../../failure.ts';
 import type { ServerAddress } from '../../options.ts';
-import { checkUrl } from '../../server.ts';
+import { connectableUrl } from '../../server.ts';
 
 /** Long enough for a disk that syncs slowly; watches have no limit. */
 const TIMEOUT_MS = 30_000;
@@ -17,8 +17,7 @@ export class Api {
 
   /** @throws CommandFailure REQUEST_INVALID */
   constructor({ url, token }: ServerAddress) {
-    checkUrl(url);
-    this.base = url.replace(/\/+$/, '');
+    this.base = connectableUrl(url);
     this.token = token;
   }
 

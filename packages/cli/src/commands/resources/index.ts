@@ -64,7 +64,7 @@ export function resourceCommands(program: Command, io: Io): void {
     .argument('<kind>', 'stream, subscription')
     .argument('<name>')
     .addOption(outputs(['table', 'yaml', 'json']))
-    .addHelpText('after', examples('hadron describe stream orders'))
+    .addHelpText('after', examples('hadron describe stream orders', 'hadron describe subscription mail -o yaml'))
     .action(async (kind: string, name: string, options: ServerAddress & { output: 'table' | 'yaml' | 'json' }) =>
       (await import('./get.ts')).describe(io, kind, name, options),
     );

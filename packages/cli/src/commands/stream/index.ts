@@ -11,6 +11,8 @@ import {
   startOptions,
   wholeNumber,
 } from '../../options.ts';
+import type { GetOptions } from '../resources/get.ts';
+import { FORMATS as RESOURCE_FORMATS } from '../resources/output.ts';
 import type { PubOptions } from './publish.ts';
 import { FORMATS } from './show.ts';
 import type { SubOptions } from './subscribe.ts';
@@ -22,6 +24,12 @@ export function streamCommands(program: Command, io: Io): void {
     .summary('publish, subscribe, tail, export, import')
     .description('Publish events to streams and read them. "hadron get streams" lists them, "hadron apply" makes them.')
     .enablePositionalOptions();
+  serverAddress(stream.command('ls'))
+    .summary('list streams')
+    .description('List the streams; "hadron get streams" can select and watch them.')
+    .addOption(new Option('-o, --output <format>', 'how they are printed').choices(RESOURCE_FORMATS).default('table'))
+    .addHelpText('after', examples('hadron stream ls', 'hadron stream ls -o name'))
+    .action(async (options: GetOptions) => (await import('../resources/get.ts')).get(io, 'streams', [], options));
   pub(stream, io, 'hadron stream pub');
   sub(stream, io, 'hadron stream sub');
   tail(stream, io, 'hadron stream tail');
