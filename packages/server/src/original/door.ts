@@ -61,7 +61,10 @@ export class OriginalDoor {
           request(request, response) {
             request.on('error', () => undefined);
             response.on('error', () => undefined);
-            if (!rpc.handle(request, response)) response.writeHead(404).end();
+            // The original's clients speak nothing else, and browsers do not speak it without TLS: no page comes in here
+            // past the guard of the API port.
+            const isHttp2 = request.httpVersionMajor === 2;
+            if (!isHttp2 || !rpc.handle(request, response)) response.writeHead(isHttp2 ? 404 : 505).end();
           },
           upgrade: (_request, socket) => void socket.destroy(),
           malformed: () => 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',

@@ -148,6 +148,19 @@ test('numbers stay over a restart, go with their stream, and lead to the partiti
   expect((await metadata(range.first + 3, 2)).internal).toHaveLength(2);
 });
 
+test('they speak HTTP/2 only: a page of the internet that names itself 127.0.0.1 gets nothing', async () => {
+  const range = await freeRange(3);
+  const running = await start(range);
+  expect((await api(running, 'GET', '/v1/streams/orders')).status).toBe(200);
+  await metadata(range.first, 2);
+  const answer = await fetch(`http://127.0.0.1:${range.first}/hadron.v1.Streams/Info`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', origin: 'http://evil.example' },
+    body: '{"stream":"orders"}',
+  });
+  expect([answer.status, await answer.text()]).toEqual([505, '']);
+});
+
 test.each(['7100', '7200-7100', '0-5', '7100-70000', 'a-b'])('%s is no range of ports', async (originalPorts) => {
   await expect(loadSettings({ flags: { originalPorts }, env: {}, cwd: folder, readText: () => '' })).rejects.toThrow(
     /^SETTING_INVALID: original-ports = .*FIRST-LAST/,
