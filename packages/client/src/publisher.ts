@@ -185,7 +185,7 @@ export class Publisher {
             `no answer within ${this.#limits.timeoutMs} ms; the events may be stored: look, or publish them again with the same ids`,
           );
         }
-        const again = this.#answer(lane, entries, results);
+        const again = this.#answer(entries, results);
         if (again.entries.length === 0) return;
         entries = again.entries;
         error = again.error;
@@ -207,13 +207,8 @@ export class Publisher {
   }
 
   /** Settles what is decided. @returns what is worth another try */
-  #answer(
-    lane: Lane,
-    entries: readonly Entry[],
-    results: readonly PublishResult[],
-  ): { entries: Entry[]; error: HadronError } {
+  #answer(entries: readonly Entry[], results: readonly PublishResult[]): { entries: Entry[]; error: HadronError } {
     const again: Entry[] = [];
-    const stored: (() => void)[] = [];
     let lastError = new HadronError('INTERNAL', 'the server answered fewer events than it was sent');
     let at = 0;
     for (const entry of entries) {
@@ -221,12 +216,14 @@ export class Publisher {
       const failed = own.find((result) => 'error' in result);
       if (own.length < entry.events.length) entry.settle(lastError);
       else if (failed === undefined) {
-        const published = own.map((result, i) => ({
-          id: (entry.events[i] as CloudEvent).id,
-          partition: (result as { partition: number }).partition,
-          offset: (result as { offset: number }).offset,
-        }));
-        stored.push(() => entry.settle(undefined, published));
+        entry.settle(
+          undefined,
+          own.map((result, i) => ({
+            id: (entry.events[i] as CloudEvent).id,
+            partition: (result as { partition: number }).partition,
+            offset: (result as { offset: number }).offset,
+          })),
+        );
       } else if ('error' in failed) {
         const error = failure(failed.error.code, failed.error.message, failed.error.field);
         if (!isTransient(error)) entry.settle(error);
@@ -236,12 +233,6 @@ export class Publisher {
         }
       }
     }
-    const tell = (): void => {
-      for (const one of stored) one();
-    };
-    // What waits leaves first: the server is at work on it while those who are told go on.
-    if (lane.queue.length > 0 && again.length === 0) this.#clock.defer(tell);
-    else tell();
     return { entries: again, error: lastError };
   }
 

@@ -433,7 +433,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
     const { delay, deliverAt, expiresAt, attributes } = options;
     const nowMs = clock.wallMs();
     if (delay !== undefined && deliverAt !== undefined)
-      throw new HadronError('EVENT_INVALID', 'delay and deliverAt say the same; give one of them', { field: 'delay' });
+      throw new HadronError('EVENT_INVALID', 'delay or deliverAt, not both', { field: 'delay' });
     const span = telemetry?.publish(this.name, { id, source, type, subject });
     const event = cloudEvent({
       ...span?.attributes,
@@ -454,18 +454,11 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
   }
 }
 
-let isoMs = Number.NaN;
-let isoText = '';
+let lastMs: number;
+let lastTime: string;
 
-/** Many events are made in one millisecond, and writing its text costs as much as the rest of an event's attributes. */
-function isoTime(nowMs: number): string {
-  const ms = Math.trunc(nowMs);
-  if (ms !== isoMs) {
-    isoText = new Date(ms).toISOString();
-    isoMs = ms;
-  }
-  return isoText;
-}
+/** Many events are made in one millisecond, and its text costs as much as all their other attributes. */
+const isoTime = (ms: number): string => (ms === lastMs ? lastTime : (lastTime = new Date((lastMs = ms)).toISOString()));
 
 function positive(value: number, what: string): void {
   if (!Number.isInteger(value) || value < 1) throw new TypeError(`${what}: ${value} is no whole number above 0`);
