@@ -10,7 +10,7 @@ import {
   encodePublishRequest,
   writeProtoEvent,
 } from '@hadron/contracts/protobuf';
-import { order, orders, TYPE } from './events.ts';
+import { customer, order, orders, SOURCE, TYPE } from './events.ts';
 import { framed, openConnection, RawCall } from './grpc.ts';
 import { type Figures, Latencies, Stopwatch } from './measure.ts';
 import { passed } from './publish.ts';
@@ -40,12 +40,11 @@ export interface FillLoad {
 
 /** Puts events into a stream. */
 export async function fill(load: FillLoad): Promise<Figures> {
-  const client = connect({ source: '/bench', url: load.url, telemetry: false });
+  const client = connect({ source: SOURCE, url: load.url, telemetry: false });
   let number = 0;
   const source = function* (): Iterable<EventToPublish> {
     for (; number < load.events; number++) {
-      const subject = `customer-${number % load.keys}`;
-      yield { type: TYPE, data: order(number, subject), subject, delay: load.delayMs };
+      yield { type: TYPE, data: order(number), subject: customer(number, load.keys), delay: load.delayMs };
     }
   };
   await client.stream(load.stream).publishMany(source());
@@ -105,7 +104,7 @@ export async function consumeRaw(load: ConsumeLoad): Promise<Figures> {
 /** `run` with a handler that does nothing; `credit` is its concurrency. */
 export async function consumeSdk(load: ConsumeLoad): Promise<Figures> {
   const clients = Array.from({ length: load.sessions }, () =>
-    connect({ source: '/bench', url: load.url, telemetry: false }),
+    connect({ source: SOURCE, url: load.url, telemetry: false }),
   );
   const { group, settings, credit: concurrency } = load;
   const failed: string[] = [];
@@ -217,7 +216,7 @@ export async function latencyRaw(load: LatencyLoad): Promise<Figures> {
 }
 
 export async function latencySdk(load: LatencyLoad): Promise<Figures> {
-  const client = connect({ source: '/bench', url: load.url, telemetry: false });
+  const client = connect({ source: SOURCE, url: load.url, telemetry: false });
   const stream = client.stream(load.stream);
   const sentAt: number[] = [];
   const done = new Latencies();
@@ -234,11 +233,11 @@ export async function latencySdk(load: LatencyLoad): Promise<Figures> {
   const consuming = (async () => {
     for await (const m of messages) void handle(m).catch((error: unknown) => failures.push(error));
   })();
-  await stream.publish(TYPE, order(0, 'first')).then(() => sentAt.push(performance.now()));
+  await stream.publish(TYPE, order(0)).then(() => sentAt.push(performance.now()));
   await until(() => acked === 1);
   const total = await atRate(load, () => {
     const number = sentAt.push(performance.now()) - 1;
-    void stream.publish(TYPE, order(number, 'x'), { subject: `customer-${number % 1000}` }).catch((error: unknown) => {
+    void stream.publish(TYPE, order(number), { subject: customer(number, 1000) }).catch((error: unknown) => {
       failures.push(error);
     });
   });

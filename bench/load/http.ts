@@ -1,6 +1,6 @@
 /** Requests over HTTP/1.1 and server-sent events, on raw sockets with bytes made beforehand. */
 import { connect, type Socket } from 'node:net';
-import { order, TYPE } from './events.ts';
+import { customer, order, SOURCE, TYPE } from './events.ts';
 import { type Figures, Latencies, Stopwatch } from './measure.ts';
 import { passed } from './publish.ts';
 
@@ -25,11 +25,10 @@ function opened(url: string): Promise<Socket> {
 
 /** An event in binary mode. */
 function publishRequest(stream: string, number: number): Buffer {
-  const key = `customer-${number % 1000}`;
-  const body = JSON.stringify({ ...order(number, key), sentAt: performance.now() });
+  const body = JSON.stringify({ ...order(number), sentAt: performance.now() });
   return Buffer.from(
-    `POST /v1/streams/${stream}/events HTTP/1.1\r\nhost: 127.0.0.1\r\nce-specversion: 1.0\r\nce-id: event-${number}\r\n` +
-      `ce-source: /bench\r\nce-type: ${TYPE}\r\nce-subject: ${key}\r\ncontent-type: application/json\r\n` +
+    `POST /v1/streams/${stream}/events HTTP/1.1\r\nhost: 127.0.0.1\r\nce-specversion: 1.0\r\nce-id: e${number}\r\n` +
+      `ce-source: ${SOURCE}\r\nce-type: ${TYPE}\r\nce-subject: ${customer(number, 1000)}\r\ncontent-type: application/json\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

@@ -6,7 +6,7 @@ import { connect } from '@hadron/client';
 import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from '@nats-io/jetstream';
 import { connect as connectNats } from '@nats-io/transport-node';
 import { Redis } from 'ioredis';
-import { order, TYPE } from './events.ts';
+import { customer, order, SOURCE, TYPE } from './events.ts';
 import { type Figures, Latencies, Stopwatch } from './measure.ts';
 import { passed } from './publish.ts';
 
@@ -29,29 +29,55 @@ interface Handler {
 interface Peer {
   create(): Promise<void>;
   publish(number: number): Promise<unknown>;
-  /** One consumer of the group; ends with the peer. */
+  /** One consumer of the group, as people write it for throughput; ends with the peer. */
   consume(handler: Handler): Promise<void>;
+  /** The same where each confirmation is to be seen. Default: as `consume`. */
+  consumeOne?(handler: Handler): Promise<void>;
+  /** Resolves when all that was handled is confirmed. Default: it is. */
+  drain?(): Promise<void>;
   close(): Promise<void>;
 }
 
 const CONSUMERS = 4;
 const IN_HAND = 256;
 const KEYS = 10_000;
-const keyOf = (number: number): string => `customer-${number % KEYS}`;
+const keyOf = (number: number): string => customer(number, KEYS);
+/** 100 bytes as JSON. */
+const payload = (number: number): object => ({
+  ...order(number),
+  customer: keyOf(number),
+  note: 'two of the small ones, one of the large one',
+});
 
 function hadron({ port, stream }: PeerLoad): Peer {
-  const client = connect({ source: '/bench', url: `http://127.0.0.1:${port}`, telemetry: false });
+  const client = connect({ source: SOURCE, url: `http://127.0.0.1:${port}`, telemetry: false });
   const target = client.stream(stream);
+  const stop = new AbortController();
+  let running: Promise<void> | undefined;
   return {
     // The caller makes the topic: a Stream and a topic are one thing.
     create: () => Promise.resolve(),
-    publish: (number) => target.publish(TYPE, order(number, keyOf(number)), { subject: keyOf(number) }),
+    publish: (number) => target.publish(TYPE, payload(number), { subject: keyOf(number) }),
     async consume({ handle, confirmed }) {
-      for await (const m of target.consume({ group: 'g', concurrency: IN_HAND })) {
+      // A handler's return is the ack. `drain` below waits until the last of them is confirmed.
+      const options = { group: 'g', concurrency: IN_HAND, drainOnSigterm: false, signal: stop.signal };
+      running = target.run(options, (m) => {
+        const number = Number((m.data as { id: string }).id);
+        handle(number);
+        queueMicrotask(() => confirmed([number]));
+      });
+      await running;
+    },
+    async consumeOne({ handle, confirmed }) {
+      for await (const m of target.consume({ group: 'g' })) {
         const number = Number((m.data as { id: string }).id);
         handle(number);
         void m.ack().then(() => confirmed([number]));
       }
+    },
+    async drain() {
+      stop.abort();
+      await running;
     },
     close: () => client.close(),
   };
@@ -68,7 +94,7 @@ async function nats({ port, stream }: PeerLoad): Promise<Peer> {
       const durable = { durable_name: 'g', ack_policy: AckPolicy.Explicit, max_ack_pending: CONSUMERS * IN_HAND };
       await manager.consumers.add(stream, durable);
     },
-    publish: (number) => js.publish(stream, JSON.stringify(order(number, keyOf(number)))),
+    publish: (number) => js.publish(stream, JSON.stringify(payload(number))),
     async consume({ handle, confirmed }) {
       const consumer = await js.consumers.get(stream, 'g');
       for await (const m of await consumer.consume({ max_messages: IN_HAND })) {
@@ -88,7 +114,7 @@ function redis({ port, stream }: PeerLoad): Peer {
   let closing = false;
   return {
     create: () => publisher.xgroup('CREATE', stream, 'g', '0', 'MKSTREAM').then(() => undefined),
-    publish: (number) => publisher.xadd(stream, '*', 'data', JSON.stringify(order(number, keyOf(number)))),
+    publish: (number) => publisher.xadd(stream, '*', 'data', JSON.stringify(payload(number))),
     async consume({ handle, confirmed }) {
       const connection = new Redis({ port });
       const name = `consumer-${connections.push(connection)}`;
@@ -155,7 +181,7 @@ export async function peerConsume(load: PeerLoad): Promise<Figures> {
     while (performance.now() < end && events < enough) await filling.publish(events++);
   });
   await Promise.all(workers);
-  const all = Promise.withResolvers<Figures>();
+  const all = Promise.withResolvers<Stopwatch>();
   const warm = Math.floor(events / 4);
   let confirmed = 0;
   let counted = 0;
@@ -171,12 +197,14 @@ export async function peerConsume(load: PeerLoad): Promise<Figures> {
         watch = new Stopwatch(load.pid);
         counted = confirmed;
       }
-      if (confirmed === events && watch !== undefined) all.resolve(watch.stop(confirmed - counted));
+      if (confirmed === events && watch !== undefined) all.resolve(watch);
     },
   };
   const peers = await Promise.all(Array.from({ length: CONSUMERS }, () => open(load)));
   for (const peer of peers) void peer.consume(handler).catch(all.reject);
-  const figures = await all.promise;
+  const stopwatch = await all.promise;
+  for (const peer of peers) await peer.drain?.();
+  const figures = stopwatch.stop(confirmed - counted);
   await Promise.all([filling, ...peers].map((peer) => peer.close()));
   if (seen.some((count) => count !== 1)) throw new Error('not every event came exactly once');
   return figures;
@@ -202,7 +230,7 @@ export async function peerLatency(load: PeerLoad): Promise<Figures> {
       if (confirmed === total) all.resolve();
     },
   };
-  void consumer.consume(handler).catch(all.reject);
+  void (consumer.consumeOne ?? consumer.consume)(handler).catch(all.reject);
   await passed(0.5);
   const startedAt = performance.now();
   for (let number = 0; number < total; number++) {

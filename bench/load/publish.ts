@@ -4,7 +4,7 @@ import type { CloudEvent } from '@hadron/contracts';
 import { BATCH_HEADER_BYTES, setBatchCrc, writeBatchHeader } from '@hadron/kafka-protocol/records';
 import { RecordWriter, writeEventRecord } from '@hadron/contracts/events';
 import { decodePublishResponse, encodePublishRequest, writeProtoEvent } from '@hadron/contracts/protobuf';
-import { order, orders, TYPE } from './events.ts';
+import { customer, order, orders, SOURCE, TYPE } from './events.ts';
 import { framed, openConnection, RawCall, Ring } from './grpc.ts';
 import { type Figures, Latencies, Stopwatch } from './measure.ts';
 
@@ -118,7 +118,7 @@ function recordBatch(events: readonly CloudEvent[]): Uint8Array {
 
 /** As an application does it: an object in, a promise out. */
 export async function publishSdk({ url, pid, stream, ...load }: PublishLoad): Promise<Figures> {
-  const client = connect({ source: '/bench', url, telemetry: false });
+  const client = connect({ source: SOURCE, url, telemetry: false });
   const target = client.stream(stream);
   const latencies = new Latencies();
   let sending = true;
@@ -126,14 +126,14 @@ export async function publishSdk({ url, pid, stream, ...load }: PublishLoad): Pr
   let answered = 0;
   let number = 0;
   const one = (): Promise<unknown> => {
-    const key = `customer-${number % 1000}`;
-    return target.publish(TYPE, order(number++, key), { subject: key });
+    const subject = customer(number, 1000);
+    return target.publish(TYPE, order(number++), { subject });
   };
   const many = (): Promise<unknown> =>
     target.publishMany(
       Array.from({ length: load.eventsPer }, () => {
-        const subject = `customer-${number % 1000}`;
-        return { type: TYPE, data: order(number++, subject), subject };
+        const subject = customer(number, 1000);
+        return { type: TYPE, data: order(number++), subject };
       }),
     );
   const publish = load.eventsPer === 1 ? one : many;
