@@ -242,13 +242,12 @@ export class KafkaDoor {
     this.sweepTimer = this.connections.size === 0 ? undefined : this.clock.setTimer(this.sweepMs, this.sweep);
   };
 
-  /** @internal Hands a request to its handler. The reader stands behind the header. */
-  /** Whether the one who asks may not do this to a topic: the same question that every door asks. */
-  forbids(action: Action, topic: string): boolean {
+  /** Whether the one who asks may not do this to a topic, or to a group: the same question that every door asks. */
+  forbids(action: Action, name: string, kind: 'Stream' | 'KafkaGroup' = 'Stream'): boolean {
     // Asked for every topic of a produce and a fetch.
     if (this.authorize === allowAll) return false;
     try {
-      this.authorize(ANONYMOUS, action, { kind: 'Stream', name: topic });
+      this.authorize(ANONYMOUS, action, { kind, name });
       return false;
     } catch (error) {
       if (error instanceof HadronError && error.code === 'PERMISSION_DENIED') return true;
@@ -261,6 +260,7 @@ export class KafkaDoor {
     this.authorize(ANONYMOUS, action, { kind: 'Stream', name: topic });
   }
 
+  /** @internal Hands a request to its handler. The reader stands behind the header. */
   dispatch(request: KafkaRequest, reader: Reader): void {
     const { apiKey, version, connection } = request;
     const handler = HANDLERS[apiKey];

@@ -84,6 +84,7 @@ export const kafkaCode = (code: ErrorCode | null | undefined): number =>
 
 /** Group answers know no storage error: the client looks for the coordinator again, and finds it when it works. */
 export function groupCode(code: ErrorCode | null | undefined): number {
+  if (code === 'PERMISSION_DENIED') return K.GROUP_AUTHORIZATION_FAILED;
   const kafka = kafkaCode(code);
   return kafka === K.KAFKA_STORAGE_ERROR ? K.COORDINATOR_NOT_AVAILABLE : kafka;
 }

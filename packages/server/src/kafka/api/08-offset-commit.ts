@@ -10,18 +10,19 @@ import {
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { groupCode } from '../error-codes.ts';
-import { caller } from '../group-caller.ts';
+import { askCoordinator, caller } from '../group-caller.ts';
 
 const GROUP_NOT_FOUND_FROM = 9;
 
 export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
   const { version } = request;
   const m = decodeOffsetCommitRequest(reader, version);
-  const { topics, groups } = door.core;
+  const { topics } = door.core;
+  const denied = new Set(m.topics.filter((t) => door.forbids('subscribe', t.name)).map((t) => t.name));
   // A partition that does not exist is refused by itself; the coordinator sees only those that do.
   const known = m.topics.flatMap((t) => {
     const topic = topics.get(t.name);
-    if (topic === undefined) return [];
+    if (topic === undefined || denied.has(t.name)) return [];
     const partitions = t.partitions.filter((p) => topic.partitions[p.partitionIndex] !== undefined);
     return [
       {
@@ -47,13 +48,18 @@ export function offsetCommit(door: KafkaDoor, request: KafkaRequest, reader: Rea
           partitionIndex: p.partitionIndex,
           errorCode: exists.has(`${t.name}/${p.partitionIndex}`)
             ? code(t.name, p.partitionIndex)
-            : KafkaError.UNKNOWN_TOPIC_OR_PARTITION,
+            : denied.has(t.name)
+              ? KafkaError.TOPIC_AUTHORIZATION_FAILED
+              : KafkaError.UNKNOWN_TOPIC_OR_PARTITION,
         })),
       })),
     };
     request.reply((w) => encodeOffsetCommitResponse(w, response, version));
   };
-  groups.run<CommitOffsetsResponse>(
+  askCoordinator<CommitOffsetsResponse>(
+    door,
+    'subscribe',
+    m.groupId,
     caller(
       door,
       request,

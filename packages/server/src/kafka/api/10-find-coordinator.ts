@@ -15,7 +15,7 @@ import type { KafkaDoor } from '../door.ts';
 
 const GROUP = 0;
 const SEVERAL_KEYS_FROM = 4;
-const NO_NODE = -1;
+const NOWHERE = { nodeId: -1, host: '', port: -1 };
 
 export function findCoordinator(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
   const { version } = request;
@@ -29,13 +29,17 @@ export function findCoordinator(door: KafkaDoor, request: KafkaRequest, reader: 
     door.error(request.apiKey, KafkaError.INVALID_REQUEST);
   }
   const address = door.addressFor(request.connection);
-  const errorCode = refused ? KafkaError.INVALID_REQUEST : 0;
-  const errorMessage = refused
-    ? 'Only group coordinators exist: transactions and share groups are not supported yet.'
-    : null;
-  const nodeId = refused ? NO_NODE : door.nodeId;
-  const host = refused ? '' : address.host;
-  const port = refused ? NO_NODE : address.port;
+  const answerFor = (key: string): Omit<FindCoordinatorResponse['coordinators'][number], 'key'> => {
+    if (refused) {
+      const errorMessage = 'Only group coordinators exist: transactions and share groups are not supported yet.';
+      return { ...NOWHERE, errorCode: KafkaError.INVALID_REQUEST, errorMessage };
+    }
+    if (door.forbids('read', key, 'KafkaGroup')) {
+      door.error(request.apiKey, KafkaError.GROUP_AUTHORIZATION_FAILED);
+      return { ...NOWHERE, errorCode: KafkaError.GROUP_AUTHORIZATION_FAILED, errorMessage: null };
+    }
+    return { nodeId: door.nodeId, host: address.host, port: address.port, errorCode: 0, errorMessage: null };
+  };
   const response: FindCoordinatorResponse =
     version >= SEVERAL_KEYS_FROM
       ? {
@@ -45,8 +49,8 @@ export function findCoordinator(door: KafkaDoor, request: KafkaRequest, reader: 
           nodeId: 0,
           host: '',
           port: 0,
-          coordinators: m.coordinatorKeys.map((key) => ({ key, nodeId, host, port, errorCode, errorMessage })),
+          coordinators: m.coordinatorKeys.map((key) => ({ key, ...answerFor(key) })),
         }
-      : { throttleTimeMs: 0, errorCode, errorMessage, nodeId, host, port, coordinators: [] };
+      : { throttleTimeMs: 0, ...answerFor(m.key), coordinators: [] };
   request.reply((w) => encodeFindCoordinatorResponse(w, response, version));
 }

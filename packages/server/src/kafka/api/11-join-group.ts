@@ -12,7 +12,7 @@ import {
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { groupCode } from '../error-codes.ts';
-import { asBuffer, caller, copyOf } from '../group-caller.ts';
+import { asBuffer, askCoordinator, caller, copyOf } from '../group-caller.ts';
 
 const MEMBER_ID_REQUIRED_FROM = 4;
 const NULLABLE_PROTOCOL_FROM = 7;
@@ -25,7 +25,10 @@ export function joinGroup(door: KafkaDoor, request: KafkaRequest, reader: Reader
     if (response.errorCode !== 0) door.error(request.apiKey, response.errorCode);
     request.reply((w) => encodeJoinGroupResponse(w, response, version));
   };
-  door.core.groups.run<Joined>(
+  askCoordinator<Joined>(
+    door,
+    'subscribe',
+    m.groupId,
     caller(
       door,
       request,

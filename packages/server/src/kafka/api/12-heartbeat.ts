@@ -4,7 +4,7 @@ import { decodeHeartbeatRequest, encodeHeartbeatResponse, type Reader } from '@h
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { groupCode } from '../error-codes.ts';
-import { caller } from '../group-caller.ts';
+import { askCoordinator, caller } from '../group-caller.ts';
 
 export function heartbeat(door: KafkaDoor, request: KafkaRequest, reader: Reader): void {
   const { version } = request;
@@ -13,7 +13,10 @@ export function heartbeat(door: KafkaDoor, request: KafkaRequest, reader: Reader
     if (errorCode !== 0) door.error(request.apiKey, errorCode);
     request.reply((w) => encodeHeartbeatResponse(w, { throttleTimeMs: 0, errorCode }, version));
   };
-  door.core.groups.run<HeartbeatResponse>(
+  askCoordinator<HeartbeatResponse>(
+    door,
+    'subscribe',
+    m.groupId,
     caller(door, request, (r) => send(groupCode(r.error)), send),
     (c, to, now) =>
       c.heartbeat(

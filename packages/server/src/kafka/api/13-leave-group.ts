@@ -4,7 +4,7 @@ import { decodeLeaveGroupRequest, encodeLeaveGroupResponse, type Reader } from '
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { groupCode } from '../error-codes.ts';
-import { caller } from '../group-caller.ts';
+import { askCoordinator, caller } from '../group-caller.ts';
 
 const SEVERAL_MEMBERS_FROM = 3;
 
@@ -15,7 +15,10 @@ export function leaveGroup(door: KafkaDoor, request: KafkaRequest, reader: Reade
     version >= SEVERAL_MEMBERS_FROM
       ? m.members.map((x) => ({ memberId: x.memberId, instanceId: x.groupInstanceId }))
       : [{ memberId: m.memberId, instanceId: null }];
-  door.core.groups.run<LeaveGroupResponse>(
+  askCoordinator<LeaveGroupResponse>(
+    door,
+    'subscribe',
+    m.groupId,
     caller(
       door,
       request,

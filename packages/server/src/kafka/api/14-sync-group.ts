@@ -4,7 +4,7 @@ import { decodeSyncGroupRequest, encodeSyncGroupResponse, type Reader } from '@h
 import type { KafkaRequest } from '../connection.ts';
 import type { KafkaDoor } from '../door.ts';
 import { groupCode } from '../error-codes.ts';
-import { asBuffer, caller, copyOf } from '../group-caller.ts';
+import { asBuffer, askCoordinator, caller, copyOf } from '../group-caller.ts';
 
 const PROTOCOL_FROM = 5;
 const NOTHING = Buffer.alloc(0);
@@ -23,7 +23,10 @@ export function syncGroup(door: KafkaDoor, request: KafkaRequest, reader: Reader
       encodeSyncGroupResponse(w, { throttleTimeMs: 0, errorCode, protocolType, protocolName, assignment }, version),
     );
   };
-  door.core.groups.run<SyncGroupResponse>(
+  askCoordinator<SyncGroupResponse>(
+    door,
+    'subscribe',
+    m.groupId,
     caller(
       door,
       request,
