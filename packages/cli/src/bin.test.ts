@@ -145,6 +145,54 @@ describe('a server', () => {
     expect(await verb(['delete', 'stream', 'orders', '--yes'])).toBe('stream/orders deleted\n');
   });
 
+  test('docs/cli.md: its commands do what it says', { timeout: 60_000 }, async () => {
+    const server = start(folder(), '--kafka-port', '0');
+    const { httpAddress } = await ready(server);
+    const here = folder();
+    fs.writeFileSync(path.join(here, 'hadron'), `#!/bin/sh\nexec "${process.execPath}" "${bin}" "$@"\n`, {
+      mode: 0o755,
+    });
+    const env = {
+      ...process.env,
+      NO_COLOR: '1',
+      PATH: `${here}:${process.env['PATH'] ?? ''}`,
+      PORT: String(httpAddress.port),
+      HADRON_URL: `http://${httpAddress.host}:${httpAddress.port}`,
+    };
+    const page = fs.readFileSync(path.join(root, 'docs/cli.md'), 'utf8');
+    const examples = [...page.matchAll(/```sh\n([^]*?)```\n```text\n([^]*?)```/g)];
+    expect(examples.length).toBeGreaterThan(10);
+    for (const [, code = '', answer = ''] of examples) {
+      const out = execFileSync('bash', ['-c', code], {
+        env,
+        cwd: here,
+        encoding: 'utf8',
+        stdio: ['pipe', 'pipe', 'pipe'],
+      });
+      const parts = answer.split('…').map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+      expect(out, code).toMatch(new RegExp(`^${parts.join('[^]*?')}$`));
+    }
+  });
+
+  test('`sub | head`: what was not read comes again, uncounted', async () => {
+    const server = start(folder(), '--kafka-port', '0');
+    const { httpAddress } = await ready(server);
+    const env = { ...process.env, HADRON_URL: `http://${httpAddress.host}:${httpAddress.port}` };
+    const shell = (line: string): string =>
+      execFileSync('bash', ['-c', line.replaceAll('hadron ', `"${process.execPath}" "${bin}" `)], {
+        env,
+        encoding: 'utf8',
+      });
+    shell('seq 5000 | hadron pub numbers --type n --quiet 2>&1');
+    expect(shell('hadron sub numbers -g g -d --start-beginning -b 10 --format data | head -n 3')).toBe('1\n2\n3\n');
+    const status = JSON.parse(shell('hadron group describe numbers g --output json')) as {
+      counts: { acked: number; failed: number };
+      sessions: number;
+    };
+    expect(status).toMatchObject({ sessions: 0, counts: { failed: 0 } });
+    expect(status.counts.acked).toBeLessThan(5_000);
+  });
+
   test('E25: topics, produce and consume, as people type them', async () => {
     const server = start(folder(), '--kafka-port', '0');
     const { kafkaAddresses } = await ready(server);
