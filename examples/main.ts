@@ -1,12 +1,13 @@
 /**
  * Runs an example on the server of `npm start`, or on the one that HADRON_URL names.
  *
+ *   npm run example first       the consumer that the README begins with
  *   npm run example flights     events in, a consumer with a bug, dead letters, the fix, a redrive
  *   npm run example orders      a service with a database, killed again and again: everything happens once
  *   npm run example kafka       the same stream for an unmodified Kafka client
  */
 
-const EXAMPLES = ['flights', 'orders', 'kafka'];
+const EXAMPLES = ['first', 'flights', 'orders', 'kafka'];
 const url = process.env['HADRON_URL'] ?? 'http://127.0.0.1:7000';
 const [name = ''] = process.argv.slice(2);
 

@@ -15,6 +15,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 /** The pages with quotes. */
 export const PAGES: readonly string[] = [
+  'README.md',
   'docs/coming-from-bullmq.md',
   'docs/coming-from-redis-streams.md',
   'examples/README.md',
