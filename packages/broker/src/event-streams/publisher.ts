@@ -10,7 +10,7 @@
  */
 import { assert, type Clock, HadronError, type Random } from '@hadron/base';
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
-import { eventKey, validateEvent } from '@hadron/contracts/events';
+import { eventKey, refusedWhole, validateEvent } from '@hadron/contracts/events';
 import { partitionOfKey } from '@hadron/kafka-protocol/records';
 import { batchBytesMaxOf } from '../ports/event-limits.ts';
 import type { EventLog, EventPartition, EventStream, Ticket } from '../ports/event-log.ts';
@@ -345,7 +345,7 @@ export class StreamPublisher {
     let refusal: HadronError | undefined;
     for (let i = 0; i < events.length && refusal === undefined; i++) {
       const known = this.place(events[i] as CloudEvent, partition, dedupe);
-      if (known instanceof HadronError) refusal = ofEvent(known, i);
+      if (known instanceof HadronError) refusal = refusedWhole(known, i);
       else call.put(i, known, this.placedIn, this.placedAt);
     }
     const batches = [...this.sealed, ...this.takeOpen()];
@@ -526,17 +526,9 @@ export class StreamPublisher {
 function asResult(known: HadronError | FirstPosition): PublishResult {
   if (!(known instanceof HadronError)) return known;
   const { code, field } = known;
-  return { error: { code, message: messageOf(known), ...(field === undefined ? {} : { field }) } };
-}
-
-/** Without the code in front. */
-const messageOf = ({ code, message }: HadronError): string => message.slice(code.length + 2);
-
-/** The same failure, naming the event among those of its call. */
-function ofEvent(error: HadronError, index: number): HadronError {
-  const what = messageOf(error);
-  const field = error.field === undefined ? `[${index}]` : `[${index}].${error.field}`;
-  return new HadronError(error.code, `event ${index} of an atomic call: ${what}; nothing was stored`, { field });
+  // Without the code in front.
+  const message = known.message.slice(code.length + 2);
+  return { error: { code, message, ...(field === undefined ? {} : { field }) } };
 }
 
 /** Why what goes to these partitions cannot be stored as one. */

@@ -15,4 +15,4 @@ export {
   type RecordContext,
   type RecordSettings,
 } from './record.ts';
-export { attributeOf, parseTimestamp, positionOf, typeOf, validateEvent } from './validate.ts';
+export { attributeOf, parseTimestamp, positionOf, refusedWhole, typeOf, validateEvent } from './validate.ts';

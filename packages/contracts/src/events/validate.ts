@@ -241,6 +241,13 @@ export function tooMany(): HadronError {
   return new HadronError('EVENT_INVALID', `an event has at most ${ATTRIBUTES_MAX} attributes; put the rest into data`);
 }
 
+/** Why an atomic call is refused: the failure of one of its events, which it names. */
+export function refusedWhole(error: HadronError, index: number): HadronError {
+  const what = error.message.slice(error.code.length + 2);
+  const field = error.field === undefined ? `[${index}]` : `[${index}].${error.field}`;
+  return new HadronError(error.code, `event ${index} of an atomic call: ${what}; nothing was stored`, { field });
+}
+
 export function batchTooLarge(): HadronError {
   return new HadronError('EVENT_TOO_LARGE', `a batch has at most ${BATCH_EVENTS_MAX} events; send several batches`);
 }

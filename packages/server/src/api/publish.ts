@@ -1,7 +1,7 @@
 /** `POST /v1/streams/{stream}/events`: events in, in binary, structured or batch mode (cloudevents.md §4). */
 import { ERRORS, type ErrorCode, HadronError } from '@hadron/base';
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
-import { contentMode, parseJsonBatch, parseJsonEvent, readHttpEvent } from '@hadron/contracts/events';
+import { contentMode, parseJsonBatch, parseJsonEvent, readHttpEvent, refusedWhole } from '@hadron/contracts/events';
 import { parseProtoBatch, parseProtoEvent } from '@hadron/contracts/protobuf';
 import type { Call } from './call.ts';
 import { messageOf } from './problem.ts';
@@ -57,9 +57,8 @@ function isEvent(item: CloudEvent | HadronError): item is CloudEvent {
 /** @throws HadronError of the first that is invalid, with its place */
 function allGood(parsed: readonly (CloudEvent | HadronError)[]): readonly CloudEvent[] {
   return parsed.map((item, i) => {
-    if (!(item instanceof HadronError)) return item;
-    const field = item.field === undefined ? `[${i}]` : `[${i}].${item.field}`;
-    throw new HadronError(item.code, `event ${i} of the batch: ${messageOf(item)}; nothing was stored`, { field });
+    if (item instanceof HadronError) throw refusedWhole(item, i);
+    return item;
   });
 }
 

@@ -6,6 +6,7 @@
  */
 import { HadronError } from '@hadron/base';
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
+import { refusedWhole } from '@hadron/contracts/events';
 import {
   decodePublishRequest,
   encodePublishResponse,
@@ -132,7 +133,8 @@ class PublishCall implements CallHandler {
       try {
         good.push(parseProtoEvent(events[i] as Uint8Array));
       } catch (error) {
-        if (atomic || !(error instanceof HadronError)) throw error;
+        if (!(error instanceof HadronError)) throw error;
+        if (atomic) throw refusedWhole(error, i);
         bad ??= new Map();
         bad.set(i, { error: this.describe(error) });
       }

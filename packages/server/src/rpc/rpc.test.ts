@@ -346,7 +346,7 @@ describe('Publish', () => {
     [
       'one bad event of an atomic batch',
       { events: [event('a'), Buffer.from('xx')], atomic: true },
-      { code: 'EVENT_INVALID' },
+      { code: 'EVENT_INVALID', field: '[1].spec_version' },
     ],
   ])('%s: the batch is refused, the call goes on', async (_what, rest, error) => {
     const server = await start();
