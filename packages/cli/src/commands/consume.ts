@@ -1,5 +1,5 @@
 /** `hadron kafka consume`: records as they come, a line each. */
-import type { Message } from '@platformatic/kafka';
+import type { Consumer, Message } from '@platformatic/kafka';
 import { type Io, say } from '../io.ts';
 import { clientSettings, unknownTopic, withClient } from '../kafka-client.ts';
 import type { ClientOptions } from '../options.ts';
@@ -14,6 +14,8 @@ interface ConsumeOptions extends ClientOptions {
 
 /** How often the end of the topic is looked for: a partition may end in records that are not shown. */
 const END_CHECK_MS = 50;
+/** With --group, what was printed is committed this often, and at the end. */
+const COMMIT_MS = 1_000;
 
 export async function consume(io: Io, topic: string, options: ConsumeOptions): Promise<void> {
   const { Consumer } = await import('@platformatic/kafka');
@@ -21,7 +23,8 @@ export async function consume(io: Io, topic: string, options: ConsumeOptions): P
     ...clientSettings(options.bootstrap),
     // Without --group nothing is committed and the group's name is never used again.
     groupId: options.group ?? `hadron-cli-${process.pid}-${Date.now().toString(36)}`,
-    autocommit: options.group !== undefined,
+    // The client would commit what it has fetched, seen or not.
+    autocommit: false,
     maxWaitTime: 500,
   });
   const count = await withClient(client, options.bootstrap, async (consumer) => {
@@ -50,23 +53,58 @@ export async function consume(io: Io, topic: string, options: ConsumeOptions): P
     const removeSignals = onStopSignals({ first: stop, second: () => process.exit(130) });
     const endCheck = options.exit === true ? setInterval(() => void (atEnd() && stop()), END_CHECK_MS) : undefined;
     let seen = 0;
+    const printed = new Printed(consumer, topic);
+    let failed: { readonly error: unknown } | undefined;
+    const commit = (): void =>
+      void printed.commit().catch((error: unknown) => {
+        failed ??= { error };
+        stop();
+      });
+    const committing = options.group === undefined ? undefined : setInterval(commit, COMMIT_MS);
     try {
       for await (const message of stream) {
         if (stopping) break;
         const end = ending[message.partition];
         if (end !== undefined && message.offset >= end) continue; // written after we looked
         if (!io.stdout.write(format(message, options))) await drained(io);
+        printed.add(message);
         seen += 1;
         if (seen === options.max) stop();
       }
+      if (failed !== undefined) throw failed.error;
+      if (options.group !== undefined) await printed.commit();
     } finally {
       clearInterval(endCheck);
+      clearInterval(committing);
       removeSignals();
       stop();
     }
     return seen;
   });
   if (options.output !== 'json' && io.stdout.isTTY === true) say(io, `${count} record${count === 1 ? '' : 's'}`);
+}
+
+/** The place behind what was printed, per partition. */
+class Printed {
+  private readonly consumer: Pick<Consumer, 'commit'>;
+  private readonly topic: string;
+  private readonly next = new Map<number, bigint>();
+
+  constructor(consumer: Pick<Consumer, 'commit'>, topic: string) {
+    this.consumer = consumer;
+    this.topic = topic;
+  }
+
+  add({ partition, offset }: Pick<Message, 'partition' | 'offset'>): void {
+    this.next.set(partition, offset + 1n);
+  }
+
+  async commit(): Promise<void> {
+    const { topic } = this;
+    const offsets = [...this.next].map(([partition, offset]) => ({ topic, partition, offset, leaderEpoch: -1 }));
+    this.next.clear();
+    if (offsets.length > 0) await this.consumer.commit({ offsets });
+  }
 }
 
 function drained(io: Io): Promise<void> {

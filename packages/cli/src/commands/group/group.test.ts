@@ -146,6 +146,13 @@ test('seek, purge, delete ask, or need --yes; pause and resume do not', async ()
 });
 
 test('D4: create --from-kafka begins where the consumer group has committed', async () => {
+  // What is committed is what was printed, no more.
+  const some = ['kafka', 'consume', 'orders', '--group', 'some', '--from-beginning', '--max', '2'];
+  expect((await server.out([...some, '--bootstrap', server.kafka])).trim().split('\n')).toHaveLength(2);
+  type Placed = { partitions: { floor: number }[] };
+  const begun = await server.json<Placed>(['group', 'create', 'orders', 'some', '--from-kafka', 'some']);
+  expect(begun.partitions.reduce((sum, { floor }) => sum + floor, 0)).toBe(2);
+
   const consumed = [
     'kafka',
     'consume',
