@@ -19,7 +19,8 @@ export function parseFrom(
   if (from === undefined) return { from: otherwise, partition };
   if (from === 'beginning' || from === 'latest') return { from, partition };
   if (/^\d{1,15}$/.test(from)) return { from: { offset: Number(from) }, partition };
-  const timeMs = parseTimestamp(from);
+  // The + of an offset that was not percent-encoded is a space in a query, and no time has one.
+  const timeMs = parseTimestamp(from.replace(' ', '+'));
   if (timeMs !== undefined) return { from: { timeMs }, partition };
   throw new RequestRefused(
     400,

@@ -97,6 +97,7 @@ describe('pages', () => {
     expect(await read(`from=${encodeURIComponent(before)}`)).toEqual(numbers(0, 10));
     const after = new Date(Date.now() + 3_600_000).toISOString();
     expect(await read(`from=${encodeURIComponent(after)}`)).toEqual([]);
+    expect(await read('from=2020-01-31T08:00:00+02:00')).toEqual(numbers(0, 10));
   });
 
   test('what cannot be is refused, naming the fix', async () => {
