@@ -238,10 +238,11 @@ describe('hadron start', () => {
     const done = start(io, { output: 'table', kafkaPort: '9192' }, () => Promise.resolve(running(() => (closed += 1))));
     await expect.poll(() => io.out()).toContain('Ctrl-C stops it');
     expect(io.out()).toContain('127.0.0.1:9192');
-    expect(io.out()).toContain('http://127.0.0.1:7001/metrics (port 7000 was taken)');
+    expect(io.out()).toContain('http://127.0.0.1:7001 (port 7000 was taken)');
     expect(io.out()).toContain('/nowhere/.hadron/data');
     expect(io.out()).toContain('fsync');
-    expect(io.out()).toContain('hadron kafka produce hello world --bootstrap 127.0.0.1:9192');
+    expect(io.out()).toContain(`hadron pub hello '{"to":"world"}' --type greeting --url http://127.0.0.1:7001`);
+    expect(io.out()).toContain('hadron kafka consume hello --from-beginning --bootstrap 127.0.0.1:9192');
     process.emit('SIGTERM', 'SIGTERM');
     await done;
     expect(closed).toBe(1);

@@ -3,7 +3,7 @@ import { HadronError } from '@hadron/base';
 import type { Client } from '@hadron/client';
 import type { Transport } from '@hadron/contracts';
 import { CommandFailure } from './failure.ts';
-import type { ServerOptions } from './options.ts';
+import type { ServerAddress } from './options.ts';
 
 export interface Server {
   readonly client: Client;
@@ -29,17 +29,21 @@ export function connectableUrl(url: string): string {
   return parsed.href.replace(/\/+$/, '');
 }
 
-/** Runs `work` with a client and closes it, whatever happens. */
+/**
+ * Runs `work` with a client and closes it, whatever happens.
+ * @param carry puts something between the client and its transport
+ */
 export async function withServer<R>(
-  { url, token }: Pick<ServerOptions, 'url' | 'token'>,
+  { url, token }: ServerAddress,
   work: (server: Server) => Promise<R>,
+  carry: (transport: Transport) => Transport = (transport) => transport,
 ): Promise<R> {
   const address = connectableUrl(url);
   const [{ connect }, { binaryTransport }] = await Promise.all([
     import('@hadron/client'),
     import('@hadron/client/binary'),
   ]);
-  const transport = binaryTransport({ url: address, token });
+  const transport = carry(binaryTransport({ url: address, token }));
   const client = connect({ source: SOURCE, transport, telemetry: false, connectTimeout: CONNECT_TIMEOUT });
   try {
     return await work({ client, request: (...request) => transport.request(...request) });

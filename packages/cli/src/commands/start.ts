@@ -77,7 +77,7 @@ function printBanner(io: Io, settings: ServerSettings, { kafkaAddresses, httpAdd
       ? 'fsync: a record is acknowledged after it is on stable storage'
       : 'os: a record is acknowledged when the operating system has it';
   const moved = settings.httpPortIsDefault && httpAddress.port !== settings.httpPort;
-  const http = `http://${formatHostPort(httpAddress)}/metrics`;
+  const http = `http://${formatHostPort(httpAddress)}`;
   const note = moved ? ` ${yellow(`(port ${settings.httpPort} was taken)`)}` : '';
   const line = (name: string, value: string) => `  ${dim(name.padEnd(11))} ${value}\n`;
   io.stdout.write(
@@ -97,21 +97,29 @@ function printBanner(io: Io, settings: ServerSettings, { kafkaAddresses, httpAdd
     );
   }
   io.stdout.write(
-    `\nTry it, in another terminal:\n${nextCommands(io, kafkaAddresses)
+    `\nTry it, in another terminal:\n${nextCommands(io, kafkaAddresses, httpAddress)
       .map((c) => `  ${bold(c)}\n`)
       .join('')}`,
   );
   io.stdout.write(`\n${dim('Ctrl-C stops it.')}\n`);
 }
 
-/** Commands to paste that work where the server was started. */
-function nextCommands(io: Io, addresses: readonly { host: string; port: number }[]): string[] {
+type Address = { readonly host: string; readonly port: number };
+
+/** Commands to paste that work where the server was started: an event, and the same stream for Kafka clients. */
+function nextCommands(io: Io, kafka: readonly Address[], http: Address): string[] {
   const inCheckout = fs.existsSync(path.join(io.cwd, 'node_modules/.bin/hadron'));
   const hadron = inCheckout ? 'npx --no-install hadron' : 'hadron';
-  const [first] = addresses;
+  const [first] = kafka;
   if (first === undefined) throw new CommandFailure('INTERNAL', 'the server listens nowhere');
-  const isDefault = first.port === 9092 && isLoopback(first.host);
-  const host = first.host === '0.0.0.0' || first.host === '::' ? '127.0.0.1' : first.host;
-  const where = isDefault ? '' : ` --bootstrap ${formatHostPort({ host, port: first.port })}`;
-  return [`${hadron} kafka produce hello world${where}`, `${hadron} kafka consume hello --from-beginning${where}`];
+  const from = (option: string, { host, port }: Address, usual: number): string => {
+    if (port === usual && isLoopback(host)) return '';
+    return ` ${option}${formatHostPort({ host: host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host, port })}`;
+  };
+  const url = from('--url http://', http, 7000);
+  return [
+    `${hadron} pub hello '{"to":"world"}' --type greeting${url}`,
+    `${hadron} tail hello --from beginning${url}`,
+    `${hadron} kafka consume hello --from-beginning${from('--bootstrap ', first, 9092)}`,
+  ];
 }

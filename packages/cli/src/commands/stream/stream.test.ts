@@ -270,6 +270,26 @@ describe('sub', () => {
     });
   });
 
+  test('an event whose data is not what it says is shown and acknowledged like any other', async () => {
+    const produced = [
+      '--header',
+      'content-type=application/json',
+      '--header',
+      'ce_specversion=1.0',
+      '--header',
+      'ce_id=1',
+    ];
+    const event = [...produced, '--header', 'ce_source=/k', '--header', 'ce_type=broken', '--bootstrap', server.kafka];
+    await server.out(['kafka', 'produce', 'poison', '{"not": json', ...event]);
+    const args = ['sub', 'poison', '-g', 'g', '-d', '--start-beginning', '-n', '1'];
+    expect(await server.hadron(args)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('\n  {"not": json\n'),
+      err: '',
+    });
+    expect(await group('poison', 'g')).toMatchObject({ counts: { acked: 1, failed: 0, dead: 0 } });
+  });
+
   test('settings of a group that exists are its own', async () => {
     await publish('own', 1);
     await server.out(['group', 'create', 'own', 'g']);

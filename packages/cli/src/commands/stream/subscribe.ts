@@ -8,6 +8,7 @@ import { withServer } from '../../server.ts';
 import { type Format, formatEvent } from './show.ts';
 import { stopping } from './stopping.ts';
 import { streamOf } from './target.ts';
+import { originalOf, undecoded } from './undecoded.ts';
 
 export interface SubOptions extends ServerOptions, StartOptions, FilterOptions {
   readonly stream?: string;
@@ -33,66 +34,70 @@ export async function subscribe(io: Io, argument: string | undefined, options: S
   const format = options.format ?? (options.output === 'json' ? 'ndjson' : 'pretty');
   const countMax = options.count ?? (dryRun ? DRY_RUN_COUNT : Number.POSITIVE_INFINITY);
   const tint = colours(io, 'stdout');
-  await withServer(options, async ({ client }) => {
-    const exists = await groupIfAny(client, name, options.group);
-    const settings = await settingsOf(io, options, exists);
-    const stop = stopping(io);
-    let idle: NodeJS.Timeout | undefined;
-    const waitForMore = (): void => {
-      if (!dryRun) return;
-      clearTimeout(idle);
-      // Nothing may time out while it is only looked at: that would count as a failed attempt.
-      idle = setTimeout(stop.now, Math.min(DRY_RUN_IDLE_MS, (exists?.settings.policy.timeoutMs ?? 30_000) / 2));
-    };
-    let shown = 0;
-    let failed: { readonly error: unknown } | undefined;
-    const answers = new Set<Promise<void>>();
-    const acknowledge = async (message: ManualMessage): Promise<void> => {
+  await withServer(
+    options,
+    async ({ client }) => {
+      const exists = await groupIfAny(client, name, options.group);
+      const settings = await settingsOf(io, options, exists);
+      const stop = stopping(io);
+      let idle: NodeJS.Timeout | undefined;
+      const waitForMore = (): void => {
+        if (!dryRun) return;
+        clearTimeout(idle);
+        // Nothing may time out while it is only looked at: that would count as a failed attempt.
+        idle = setTimeout(stop.now, Math.min(DRY_RUN_IDLE_MS, (exists?.settings.policy.timeoutMs ?? 30_000) / 2));
+      };
+      let shown = 0;
+      let failed: { readonly error: unknown } | undefined;
+      const answers = new Set<Promise<void>>();
+      const acknowledge = async (message: ManualMessage): Promise<void> => {
+        try {
+          await message.ack();
+        } catch (error) {
+          // Taken by somebody else meanwhile: seen twice, lost never. Anything else ends the command.
+          const { code } = describeFailure(error);
+          if (code === 'STALE_DELIVERY' || code === 'ALREADY_SETTLED') complain(io, error);
+          else {
+            failed ??= { error };
+            stop.now();
+          }
+        }
+      };
       try {
-        await message.ack();
-      } catch (error) {
-        // Taken by somebody else meanwhile: seen twice, lost never. Anything else ends the command.
-        const { code } = describeFailure(error);
-        if (code === 'STALE_DELIVERY' || code === 'ALREADY_SETTLED') complain(io, error);
-        else {
-          failed ??= { error };
-          stop.now();
-        }
-      }
-    };
-    try {
-      waitForMore();
-      const messages = client.stream(name).consume({
-        ...settings,
-        group: options.group,
-        concurrency: dryRun ? countMax : atOnce,
-        invalid: 'nack',
-        signal: stop.signal,
-        onError: (error) => complain(io, error),
-      });
-      for await (const message of messages) {
-        await write(io, formatEvent(message, format, tint));
-        shown += 1;
-        if (!dryRun) {
-          const answer = acknowledge(message);
-          answers.add(answer);
-          void answer.then(() => answers.delete(answer));
-          if (atOnce === 1) await answer;
-        }
-        if (shown >= countMax) break;
         waitForMore();
+        const messages = client.stream(name).consume({
+          ...settings,
+          group: options.group,
+          concurrency: dryRun ? countMax : atOnce,
+          signal: stop.signal,
+          onError: (error) => complain(io, error),
+        });
+        for await (const message of messages) {
+          const { partition, offset, attempt } = message;
+          await write(io, formatEvent({ event: originalOf(message.event), partition, offset, attempt }, format, tint));
+          shown += 1;
+          if (!dryRun) {
+            const answer = acknowledge(message);
+            answers.add(answer);
+            void answer.then(() => answers.delete(answer));
+            if (atOnce === 1) await answer;
+          }
+          if (shown >= countMax) break;
+          waitForMore();
+        }
+        await Promise.all(answers);
+      } catch (error) {
+        if (!stop.isOutputGone(error)) throw error;
+      } finally {
+        clearTimeout(idle);
+        stop.dispose();
       }
-      await Promise.all(answers);
-    } catch (error) {
-      if (!stop.isOutputGone(error)) throw error;
-    } finally {
-      clearTimeout(idle);
-      stop.dispose();
-    }
-    if (failed !== undefined) throw failed.error;
-    if (options.output !== 'json' && io.stderr.isTTY === true)
-      say(io, `${shown} event${shown === 1 ? '' : 's'}${dryRun ? ', all given back' : ''}`);
-  });
+      if (failed !== undefined) throw failed.error;
+      if (options.output !== 'json' && io.stderr.isTTY === true)
+        say(io, `${shown} event${shown === 1 ? '' : 's'}${dryRun ? ', all given back' : ''}`);
+    },
+    undecoded,
+  );
 }
 
 /** Undefined: there is none yet. */
