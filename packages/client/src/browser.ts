@@ -1,5 +1,6 @@
 /** The Hadron SDK in browsers: fetch and WebSocket, no protobuf, nothing of Node. */
 import { HadronError } from '@hadron/base/errors';
+import { draftEvent } from '@hadron/contracts/events';
 import { Client, type ConnectOptions, type Platform } from './client.ts';
 import { httpTransport } from './http/index.ts';
 
@@ -15,6 +16,8 @@ const browser: Platform = {
     return httpTransport(at);
   },
   telemetry: () => undefined,
+  // The rules of every attribute would be a tenth of the bundle: over HTTP the server judges, and names the field.
+  makeEvent: draftEvent,
   onTerminate: () => () => undefined,
 };
 

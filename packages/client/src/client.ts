@@ -1,6 +1,7 @@
 /** A client: one transport, any number of streams, and an end in good order. */
 import type { Clock, Random } from '@hadron/base';
-import type { Transport } from '@hadron/contracts';
+import type { CloudEvent, Transport } from '@hadron/contracts';
+import type { CloudEventInit } from '@hadron/contracts/events';
 import { Admin } from './admin.ts';
 import type { Consumer } from './consumer.ts';
 import { type Duration, milliseconds } from './duration.ts';
@@ -58,6 +59,8 @@ export interface TransportAddress {
 export interface Platform {
   readonly transport: (kind: 'binary' | 'http' | undefined, at: TransportAddress) => Transport;
   readonly telemetry: () => Telemetry | undefined;
+  /** @throws HadronError EVENT_INVALID. What it lets pass the server judges in the same words */
+  readonly makeEvent: (init: CloudEventInit) => CloudEvent;
   /** Calls `drain` when the process is asked to end, and lets it end afterwards. @returns takes it back */
   readonly onTerminate: (drain: () => Promise<void>) => () => void;
 }
@@ -105,6 +108,7 @@ export class Client implements AsyncDisposable {
         timeoutMs: milliseconds(options.publishTimeout ?? '30s', 'publishTimeout'),
       }),
       telemetry: telemetry === false ? undefined : telemetry,
+      makeEvent: platform.makeEvent,
       connectTimeoutMs: milliseconds(options.connectTimeout ?? '30s', 'connectTimeout'),
       drainTimeoutMs: milliseconds(options.drainTimeout ?? '30s', 'drainTimeout'),
       adopt: (consumer, drainOnSigterm) => this.#adopt(consumer, drainOnSigterm),

@@ -1,5 +1,6 @@
 /** The Hadron SDK in Node. README.md is the map. */
 import { createRequire } from 'node:module';
+import { cloudEvent } from '@hadron/contracts/events';
 import { binaryTransport } from './binary/index.ts';
 import { Client, type ConnectOptions, type Platform } from './client.ts';
 import { httpTransport } from './http/index.ts';
@@ -16,6 +17,7 @@ const node: Platform = {
       return undefined; // not installed: no spans
     }
   },
+  makeEvent: cloudEvent,
   onTerminate: (drain) => {
     let isDraining = false;
     const onSignal = (): void => {

@@ -2,7 +2,7 @@
 import type { Clock, Random } from '@hadron/base';
 import { HadronError } from '@hadron/base/errors';
 import type { CloudEvent, TailCall, Transport } from '@hadron/contracts';
-import { cloudEvent } from '@hadron/contracts/events';
+import type { CloudEventInit } from '@hadron/contracts/events';
 import { canReconnect, Consumer, type Held } from './consumer.ts';
 import { milliseconds } from './duration.ts';
 import { asHadronError } from './errors.ts';
@@ -37,6 +37,7 @@ export interface StreamHost {
   readonly random: Random;
   readonly publisher: Publisher;
   readonly telemetry: Telemetry | undefined;
+  readonly makeEvent: (init: CloudEventInit) => CloudEvent;
   readonly connectTimeoutMs: number;
   readonly drainTimeoutMs: number;
   /** Those that are drained and closed with the client, and at SIGTERM if they want. @returns takes it off the list */
@@ -420,7 +421,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
 
   /** Identity and time are fixed here, before the first try. @throws HadronError EVENT_INVALID */
   #make(type: string, data: unknown, options: PublishOptions): { event: CloudEvent; span: PublishSpan | undefined } {
-    const { clock, random, telemetry, source: ownSource } = this.#host;
+    const { clock, random, telemetry, makeEvent, source: ownSource } = this.#host;
     const {
       id = newId(random),
       source = ownSource,
@@ -435,7 +436,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
     if (delay !== undefined && deliverAt !== undefined)
       throw new HadronError('EVENT_INVALID', 'delay or deliverAt, not both', { field: 'delay' });
     const span = telemetry?.publish(this.name, { id, source, type, subject });
-    const event = cloudEvent({
+    const event = makeEvent({
       ...span?.attributes,
       ...attributes,
       id,

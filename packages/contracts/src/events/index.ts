@@ -2,7 +2,7 @@ export * from './event.ts';
 export { readHttpEvent, writeHttpHeaders, type HttpHeaders } from './http.ts';
 export { parseJsonBatch, parseJsonEvent, writeJsonBatch, writeJsonEvent, writeJsonLine } from './json.ts';
 export { contentMode, MEDIA_TYPES, type ContentMode } from './media-type.ts';
-export { cloudEvent, eventData, toPlainEvent, type CloudEventInit, type ExtensionValue } from './plain.ts';
+export { cloudEvent, draftEvent, eventData, toPlainEvent, type CloudEventInit, type ExtensionValue } from './plain.ts';
 export { readRecord, RecordWriter, writeEventRecord } from './record-bytes.ts';
 export {
   attributeOfRecord,

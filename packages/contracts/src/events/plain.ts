@@ -34,6 +34,16 @@ export interface CloudEventInit {
  * const event = cloudEvent({ id: '1', source: '/shop', type: 'order.placed', data: { total: 12 }, urgent: true });
  */
 export function cloudEvent(init: CloudEventInit): CloudEvent {
+  const event = draftEvent(init);
+  validateEvent(event);
+  return event;
+}
+
+/**
+ * As {@link cloudEvent}, and its values are not judged: whoever gets it does that. For clients that have to be small.
+ * @throws HadronError EVENT_INVALID what has no form at all; `field` names the member
+ */
+export function draftEvent(init: CloudEventInit): CloudEvent {
   const { id, source, type } = init;
   for (const name of ['id', 'source', 'type'] as const)
     if (init[name] !== undefined && typeof init[name] !== 'string') throw invalid(name, 'must be a string');
@@ -43,14 +53,13 @@ export function cloudEvent(init: CloudEventInit): CloudEvent {
   const types = new Map<string, AttributeType>();
   for (const [name, value] of Object.entries(init)) {
     if (name === 'data' || isRequiredName(name) || value === undefined || value === null) continue;
+    if (name === 'data_base64') throw invalid(name, 'is where the JSON form of an event has bytes; set data');
     const [text, given] = canonical(name, value);
     attributes.set(name, text);
     if (given !== 'String' && given !== knownType(name)) types.set(name, given);
   }
   const data = dataBytes(init.data, attributes);
-  const event = { id, source, type, attributes, types: types.size === 0 ? undefined : types, data };
-  validateEvent(event);
-  return event;
+  return { id, source, type, attributes, types: types.size === 0 ? undefined : types, data };
 }
 
 function canonical(name: string, value: unknown): readonly [string, AttributeType] {
