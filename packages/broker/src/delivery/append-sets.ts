@@ -65,7 +65,20 @@ export class AppendSets {
     this.waiters.push(fn);
   }
 
-  get isEmpty(): boolean {
+  /**
+   * Commits what has gathered, and then what `make` says of the state that this led to, before it returns.
+   * @throws HadronError STORAGE_FULL: nothing of the second was done
+   */
+  commitNow(make: () => Contribution): void {
+    if (!this.flush()) throw diskFull();
+    const contribution = make();
+    this.put(contribution);
+    if (this.flush()) return;
+    this.contributions = this.contributions.filter((c) => c !== contribution);
+    throw diskFull();
+  }
+
+  private get isEmpty(): boolean {
     return this.contributions.length === 0 && this.waiters.length === 0;
   }
 
@@ -165,3 +178,6 @@ export class AppendSets {
     }
   }
 }
+
+const diskFull = (): HadronError =>
+  new HadronError('STORAGE_FULL', 'the disk is full: nothing was changed; make room, then ask again');

@@ -20,6 +20,8 @@ const NAMES = [
   'redrive',
 ] as const;
 
+const FIRST = Buffer.from(`${PREFIX}${NAMES[0]}`);
+
 export interface DeathCertificate {
   readonly stream: string;
   readonly partition: number;
@@ -53,9 +55,7 @@ export function deadLetterBatch(record: RecordSlice, death: DeathCertificate): B
     const text = values[name];
     return text === undefined ? [] : [{ key: PREFIX + name, value: text }];
   });
-  return encodeBatch([
-    { timestamp: record.timestampMs, key, value, headers: [...ownHeaders(headers), ...certificate] },
-  ]);
+  return encodeBatch([{ timestamp: record.timestampMs, key, value, headers: [...headers, ...certificate] }]);
 }
 
 /** A batch of one record, unchanged but for its place: key, value and headers are the bytes that they were. */
@@ -67,7 +67,8 @@ export function batchOf(record: RecordSlice): Buffer {
 /** What a dead letter says of itself; undefined if it is none. */
 export function certificateOf(record: RecordSlice): DeathCertificate | undefined {
   const found = new Map<string, string>();
-  for (const { key, value } of layoutOf(record.bytes).headers) {
+  const { headers } = layoutOf(record.bytes);
+  for (const { key, value } of headers.slice(ownHeaders(headers).length)) {
     const name = key.toString('latin1');
     if (name.startsWith(PREFIX) && value !== null) found.set(name.slice(PREFIX.length), value.toString('utf8'));
   }
@@ -97,11 +98,10 @@ export function withoutCertificate(record: RecordSlice): RecordSlice {
   return own.length === headers.length ? record : sliceOf({ key, value, headers: own }, record.timestampMs);
 }
 
-/** Those before the certificate, which is always last. */
+/** Those before the certificate, which is always last. A dead letter that dies again has several: the others are its own. */
 function ownHeaders(headers: readonly RawHeader[]): readonly RawHeader[] {
-  let own = headers.length;
-  while (own > 0 && (headers[own - 1] as RawHeader).key.toString('latin1').startsWith(PREFIX)) own--;
-  return headers.slice(0, own);
+  const at = headers.findLastIndex(({ key }) => key.equals(FIRST));
+  return at === -1 ? headers : headers.slice(0, at);
 }
 
 function sliceOf(layout: Layout, timestampMs: number): RecordSlice {

@@ -2,13 +2,13 @@
  * Dead letters (delivery.md D19, D20): where they go, which are open, giving them again. Which are open is a progress over
  * the dead-letter stream, kept as a group without a name: settled is what was redriven or dropped.
  */
-import { HadronError, type Logger } from '@hadron/base';
+import { HadronError } from '@hadron/base';
 import type { DeadLetter } from '@hadron/contracts';
 import { readRecord, recordLookup, type RecordSettings } from '@hadron/contracts/events';
 import { compileFilters } from '@hadron/contracts/filters';
 import type { EventLog, EventPartition, EventStream } from '../ports/event-log.ts';
 import type { StateRecord } from '../state/state-log.ts';
-import type { AppendSets } from './append-sets.ts';
+import type { Contribution } from './append-sets.ts';
 import type { RecordSet } from './core/machine.ts';
 import type { Redrive } from './core/progress.ts';
 import {
@@ -27,10 +27,15 @@ import type { Later, SetPart, Settlement, SourceRecord } from './types.ts';
 
 const LETTERS_PER_SET = 200;
 
+/** Given again to its group, copied to a stream, or neither: dropped. */
+interface Change {
+  readonly redrive: boolean;
+  readonly to?: string | undefined;
+}
+
 export interface DeadLettersHost {
   readonly log: EventLog;
   readonly reader: PartitionReader;
-  readonly logger: Logger;
   readonly limits: DeliverySettings;
   readonly createStream:
     | ((name: string, partitions: number, config: Readonly<Record<string, string>>) => Promise<void> | void)
@@ -43,15 +48,14 @@ export interface DeadLettersHost {
   /** Whether its record is on that shard. */
   isRecorded(group: Group, shard: number): boolean;
   setRecorded(group: Group, shard: number): void;
-  setsOf(shard: number): AppendSets;
   /** The record that gives an event again, with what to do when it is committed and durable. */
   redrive(
     group: Group,
     partition: number,
     redrive: Omit<Redrive, 'id'>,
   ): { readonly record: StateRecord; committed(): void; durable(): void };
-  wake(): void;
-  retryLater(): Later;
+  /** Resolves when it is durable; rejects when the log does not take it, or the service ends. */
+  commit(shard: number, contribution: Omit<Contribution, 'durable'>): Promise<void>;
 }
 
 export class DeadLetters {
@@ -93,18 +97,12 @@ export class DeadLetters {
     };
   }
 
-  private target(name: string, group: Group, partition: EventPartition): EventPartition | Later {
+  private target(name: string, group: Group, partition: EventPartition): EventPartition | Promise<void> {
     const { log } = this.host;
     const stream = log.stream(name);
     if (stream === undefined) {
       const partitions = log.streamById(group.record.topicId)?.partitions.length ?? partition.index + 1;
-      return this.makeStream(name, partitions).catch((error: unknown) => {
-        this.host.logger.warn(
-          { stream: name, group: group.name, err: String(error) },
-          'the dead-letter stream cannot be made; its lane waits, and it is tried again',
-        );
-        return this.host.retryLater();
-      });
+      return this.makeStream(name, partitions);
     }
     return stream.partitions[partition.index % stream.partitions.length] as EventPartition;
   }
@@ -128,6 +126,11 @@ export class DeadLetters {
       'retention.ms': '-1',
       'retention.bytes': String(limits.deadLetterBytes),
       'max.message.bytes': '104857600',
+      // Whatever the defaults of topics are: it takes every record, whenever it is from, and keeps it as it was.
+      'cleanup.policy': 'delete',
+      'message.timestamp.type': 'CreateTime',
+      'message.timestamp.before.max.ms': String(2n ** 63n - 1n),
+      'message.timestamp.after.max.ms': String(2n ** 63n - 1n),
     });
     if (log.stream(name) === undefined) throw new HadronError('TOPIC_NOT_FOUND', `the stream ${name} was not made`);
   }
@@ -201,10 +204,7 @@ export class DeadLetters {
   // ----------------------------------------------------------------------------------------------------------- changes
 
   /** Resolves with how many, when all are durable; those that are not open any more are passed over. */
-  async settle(
-    letters: readonly DeadLetter[],
-    what: { readonly redrive: boolean; readonly to?: string | undefined },
-  ): Promise<number> {
+  async settle(letters: readonly DeadLetter[], what: Change): Promise<number> {
     let done = 0;
     for (let i = 0; i < letters.length; i += LETTERS_PER_SET) {
       const some = letters.slice(i, i + LETTERS_PER_SET);
@@ -215,18 +215,31 @@ export class DeadLetters {
         if (partition !== undefined && record !== undefined) found.push({ letter, partition, record });
       }
       // From here on nothing waits: what is open is looked at and settled in one go.
-      const durable = found.map(({ letter, partition, record }) => this.settleOne(letter, partition, record, what));
-      this.host.wake();
-      for (const settled of await Promise.all(durable)) done += settled ? 1 : 0;
+      for (const { record } of found) this.check(record, what);
+      const durable = await Promise.allSettled(
+        found.map(({ letter, partition, record }) => this.settleOne(letter, partition, record, what)),
+      );
+      for (const one of durable) {
+        if (one.status === 'rejected') throw one.reason;
+        if (one.value) done++;
+      }
     }
     return done;
   }
 
-  private settleOne(
+  /** @throws HadronError TOPIC_NOT_FOUND, GROUP_NOT_FOUND: there is nowhere to bring it */
+  private check({ record }: SourceRecord, what: Change): void {
+    const death = certificateOf(record);
+    if (death === undefined) return;
+    if (what.to !== undefined) this.copyTarget(what.to, death);
+    else if (what.redrive) this.homeOf(death);
+  }
+
+  private async settleOne(
     letter: DeadLetter,
     partition: EventPartition,
     { record }: SourceRecord,
-    what: { readonly redrive: boolean; readonly to?: string | undefined },
+    what: Change,
   ): Promise<boolean> {
     const { host } = this;
     const stream = host.log.streamById(partition.topicId) as EventStream;
@@ -235,7 +248,7 @@ export class DeadLetters {
     const death = certificateOf(record);
     const claimed = this.claimedOf(partition);
     if (progress.isSettled(letter.offset) || claimed.has(letter.offset) || death === undefined) {
-      return Promise.resolve(false);
+      return false;
     }
     const parts: SetPart[] = [];
     const outbox: OutboxEntry[] = [];
@@ -244,10 +257,7 @@ export class DeadLetters {
     if (what.to !== undefined)
       parts.push({ partition: this.copyTarget(what.to, death), batch: batchOf(withoutCertificate(record)) });
     else if (what.redrive) {
-      const from = host.log.stream(death.stream);
-      const group = from === undefined ? undefined : host.groupOf(from, death.group);
-      const home = from?.partitions[death.partition];
-      if (group === undefined || home === undefined) throw groupNotFound(death.stream, death.group);
+      const { group, home } = this.homeOf(death);
       const redrive = {
         offset: death.offset,
         number: death.redrive + 1,
@@ -276,23 +286,30 @@ export class DeadLetters {
     if (!host.isRecorded(ledger, partition.shard)) records.push(groupRecord(ledger.id, ledger.recordNow));
     records.push(setRecord(ledger.id, partition.index, set));
     claimed.add(letter.offset);
-    return new Promise((resolve) => {
-      host.setsOf(partition.shard).put({
+    try {
+      await host.commit(partition.shard, {
         records,
         parts,
         outbox,
         committed() {
-          claimed.delete(letter.offset);
           progress.settle(set.runs, readTo);
           host.setRecorded(ledger, partition.shard);
           given?.committed();
         },
-        durable() {
-          given?.durable();
-          resolve(true);
-        },
       });
-    });
+    } finally {
+      claimed.delete(letter.offset);
+    }
+    given?.durable();
+    return true;
+  }
+
+  private homeOf(death: DeathCertificate): { readonly group: Group; readonly home: EventPartition } {
+    const from = this.host.log.stream(death.stream);
+    const group = from === undefined ? undefined : this.host.groupOf(from, death.group);
+    const home = from?.partitions[death.partition];
+    if (group === undefined || home === undefined) throw groupNotFound(death.stream, death.group);
+    return { group, home };
   }
 
   private claimedOf(partition: EventPartition): Set<number> {

@@ -20,11 +20,11 @@ import type {
 } from '@hadron/contracts';
 import type { RecordSettings } from '@hadron/contracts/events';
 import { type CompiledFilter, compileFilters } from '@hadron/contracts/filters';
-import { type Deadline, Deadlines } from '../groups/deadlines.ts';
+import { Deadline, Deadlines } from '../groups/deadlines.ts';
 import type { EventLog, EventPartition, EventStream } from '../ports/event-log.ts';
 import { infoOf } from '../ports/stream-info.ts';
 import type { Replayed, StateRecord } from '../state/state-log.ts';
-import { AppendSets } from './append-sets.ts';
+import { AppendSets, type Contribution } from './append-sets.ts';
 import { ChunkCache } from './chunks.ts';
 import type { DeliverySabotage } from './core/machine.ts';
 import { Progress, type Redrive } from './core/progress.ts';
@@ -92,6 +92,8 @@ const WALL_JUMP_MS = 1_000;
 const LEASE_LINGER_MS = 60_000;
 const PULL_MAX = 10_000;
 
+type Uncommitted = Omit<Contribution, 'durable' | 'refused'>;
+
 interface Pull {
   readonly group: Group;
   readonly taker: Taker;
@@ -133,6 +135,8 @@ export class Deliveries implements DeliveryService, Replayed {
   private timerAt = Number.POSITIVE_INFINITY;
   private wallDriftMs = 0;
   private readonly pulls = new Set<Pull>();
+  /** Ephemeral groups that were pulled from: when they go. */
+  private readonly lingering = new WeakMap<Group, Deadline<() => void>>();
   private readonly answering = new Set<(error: HadronError) => void>();
   private unwatch: (() => void) | undefined;
   private over: HadronError | undefined;
@@ -292,12 +296,7 @@ export class Deliveries implements DeliveryService, Replayed {
         field: 'partition',
       });
     }
-    if (group.takers.size >= this.limits.sessionsPerGroupMax) {
-      throw new HadronError(
-        'LIMIT_EXCEEDED',
-        `group ${group.name} has ${group.takers.size} sessions already; close some, or raise credit instead`,
-      );
-    }
+    this.checkRoom(group);
     const number = ++this.sessionsMade;
     const id = request.peer === undefined ? String(number) : `${number}@${request.peer}`;
     const taker = this.taker(group, id, request.credit, handler, false, partition);
@@ -308,6 +307,8 @@ export class Deliveries implements DeliveryService, Replayed {
     await this.streamToConsume(request.stream, request.group);
     const group = await this.ensure(request.stream, request.group, request.settings, undefined);
     if (signal?.aborted === true) return [];
+    if (group.removed || this.streamOf(group) === undefined) throw groupNotFound(request.stream, request.group);
+    this.checkRoom(group);
     const max = Math.min(Math.max(1, Math.floor(request.max)), PULL_MAX);
     const collected: OutgoingDelivery[] = [];
     const handler: SessionHandler = {
@@ -324,7 +325,7 @@ export class Deliveries implements DeliveryService, Replayed {
         if (!this.pulls.delete(pull)) return;
         pull.timer.cancel();
         signal?.removeEventListener('abort', aborted);
-        taker.core.credit = 0;
+        taker.core.draining = true;
         how();
         this.afterLease(group, taker);
       };
@@ -341,7 +342,7 @@ export class Deliveries implements DeliveryService, Replayed {
         seen: 0,
         // What is being read for it at this moment still comes.
         timer: this.clock.setTimer(Math.max(0, request.waitMs), () => {
-          taker.core.credit = 0;
+          taker.core.draining = true;
           if (taker.core.out === 0) pull.done();
         }),
         done: () => end(() => resolve(collected)),
@@ -351,6 +352,19 @@ export class Deliveries implements DeliveryService, Replayed {
       signal?.addEventListener('abort', aborted);
       this.wake(group);
     });
+  }
+
+  /** Sessions and pulls that wait; what a pull has brought counts as in flight only. @throws HadronError LIMIT_EXCEEDED */
+  private checkRoom(group: Group): void {
+    const max = this.limits.sessionsPerGroupMax;
+    if (group.takers.size < max) return;
+    let open = 0;
+    for (const { isLease, core } of group.takers.values()) if (!isLease || !core.draining) open++;
+    if (open < max) return;
+    throw new HadronError(
+      'LIMIT_EXCEEDED',
+      `group ${group.name} has ${open} sessions already; close some, or raise credit instead`,
+    );
   }
 
   answer(stream: string, group: string, items: readonly AnswerItem[]): Promise<readonly AnswerResult[]> {
@@ -418,9 +432,14 @@ export class Deliveries implements DeliveryService, Replayed {
     if (taker.core.out > 0) return;
     group.remove(taker, 'returned');
     if (group.settings.durable || group.takers.size > 0) return;
-    this.clock.setTimer(LEASE_LINGER_MS, () => {
-      if (group.takers.size === 0 && !group.removed && this.over === undefined) this.letGo(group, undefined);
-    });
+    let linger = this.lingering.get(group);
+    if (linger === undefined) {
+      linger = new Deadline<() => void>(() => {
+        if (group.takers.size === 0 && !group.removed) this.letGo(group, undefined);
+      });
+      this.lingering.set(group, linger);
+    }
+    this.keepTimer(linger, this.clock.monotonicMs() + LEASE_LINGER_MS);
   }
 
   // ---------------------------------------------------------------------------------------------------------- groups
@@ -570,6 +589,7 @@ export class Deliveries implements DeliveryService, Replayed {
   ): Promise<Group> {
     const starts = await this.starts(stream, settings.start, startOffsets);
     if (this.over !== undefined) throw this.over;
+    if (this.options.log.streamById(stream.topicId) === undefined) throw groupNotFound(stream.name, name);
     const record = this.intern({
       topicId: stream.topicId,
       stream: stream.name,
@@ -630,11 +650,7 @@ export class Deliveries implements DeliveryService, Replayed {
   private async recordGroup(group: Group): Promise<GroupStatus> {
     if (group.settings.durable) {
       const record = groupRecord(group.id, group.recordNow);
-      await this.commitOn(
-        this.shardsOf(group),
-        () => [record],
-        (shard) => this.setRecorded(group, shard),
-      );
+      await this.commitOn(this.shardsOf(group), [record], (shard) => this.setRecorded(group, shard));
     }
     this.wake(group);
     return group.status(this.streamOf(group));
@@ -642,71 +658,81 @@ export class Deliveries implements DeliveryService, Replayed {
 
   /** Floor := that position; what is out is withdrawn, tokens from before are void (D22). */
   private async reset(group: Group, stream: EventStream, to: ReadonlyMap<number, number>): Promise<GroupStatus> {
-    const mark = { boot: this.boot, handout: this.handouts };
-    const resets: { readonly shard: number; readonly record: StateRecord; readonly apply: () => void }[] = [];
+    const byShard = new Map<number, Map<number, number>>();
     for (const [index, offset] of to) {
-      const partition = stream.partitions[index] as EventPartition;
-      const running = group.running.get(index);
-      const before = group.progressOf(index);
-      if (running !== undefined) {
-        running.machine.withdrawAll();
-        running.contribute(); // what was decided before is recorded before
-        group.stopOn(index);
-      }
-      const progress = new Progress(offset);
-      for (const redrive of before.redrives?.values() ?? []) progress.redrive(redrive);
-      progress.lastRedrive = Math.max(progress.lastRedrive, before.lastRedrive);
-      progress.mark = mark;
-      const apply = (): void => {
-        group.stopOn(index); // an answer may have begun it again
-        group.progress.set(index, progress);
-      };
-      resets.push({ shard: partition.shard, record: progressRecord(group.id, index, progress), apply });
+      const { shard } = stream.partitions[index] as EventPartition;
+      const there = byShard.get(shard) ?? new Map<number, number>();
+      byShard.set(shard, there.set(index, offset));
     }
-    const done = (shard: number): void => {
-      for (const reset of resets) if (reset.shard === shard) reset.apply();
-    };
-    const shards = new Set(resets.map(({ shard }) => shard));
-    if (group.settings.durable) {
-      await this.commitOn(shards, (shard) => resets.filter((r) => r.shard === shard).map((r) => r.record), done);
-    } else for (const shard of shards) done(shard);
-    if (group.takers.size > 0 && !group.removed) this.runAll(group);
-    this.wake(group);
+    try {
+      await Promise.all([...byShard].map(([shard, there]) => this.resetOn(shard, group, there)));
+    } finally {
+      if (group.takers.size > 0 && !group.removed) this.runAll(group);
+      this.wake(group);
+    }
     return group.status(this.streamOf(group));
+  }
+
+  /** In one go: what was decided before is committed before, and nothing is decided on what is left behind. */
+  private resetOn(shard: number, group: Group, to: ReadonlyMap<number, number>): Promise<void> {
+    const mark = { boot: this.boot, handout: this.handouts };
+    for (const index of to.keys()) {
+      const running = group.running.get(index);
+      running?.machine.withdrawAll();
+      running?.contribute();
+      group.stopOn(index);
+    }
+    const reset = new Map<number, Progress>();
+    const apply = (): void => {
+      for (const [index, progress] of reset) group.progress.set(index, progress);
+    };
+    return this.commit(shard, () => {
+      for (const [index, offset] of to) reset.set(index, group.progressOf(index).soughtTo(offset, mark));
+      const records = [...reset].map(([index, progress]) => progressRecord(group.id, index, progress));
+      return { records: group.settings.durable ? records : [], parts: [], committed: apply };
+    });
   }
 
   /** Commits records on each of these shards, with the next set. Resolves when durable everywhere. */
   private async commitOn(
     shards: Iterable<number>,
-    records: (shard: number) => readonly StateRecord[],
+    records: readonly StateRecord[],
     committed: (shard: number) => void,
   ): Promise<void> {
-    await Promise.all(
-      [...shards].map(
-        (shard) =>
-          new Promise<void>((resolve, reject) => {
-            if (this.over !== undefined) {
-              reject(this.over);
-              return;
-            }
-            const fail = (error: HadronError): void => {
-              this.answering.delete(fail);
-              reject(error);
-            };
-            this.answering.add(fail);
-            this.setsOf(shard).put({
-              records: records(shard),
-              parts: [],
-              committed: () => committed(shard),
-              durable: () => {
-                this.answering.delete(fail);
-                resolve();
-              },
-            });
-            this.schedule();
-          }),
-      ),
-    );
+    const each = (shard: number): Promise<void> =>
+      this.commit(shard, { records, parts: [], committed: () => committed(shard) });
+    await Promise.all([...shards].map(each));
+  }
+
+  /**
+   * Commits with the next set; a function is asked at once, and what it gives is committed before this returns.
+   * Resolves when it is durable.
+   * @throws HadronError what the log says to it; STORAGE_FULL only where it is committed at once
+   */
+  private commit(shard: number, what: Uncommitted | (() => Uncommitted)): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      if (this.over !== undefined) throw this.over;
+      const refused = (error: HadronError): void => {
+        this.answering.delete(refused);
+        reject(error);
+      };
+      const durable = (): void => {
+        this.answering.delete(refused);
+        resolve();
+      };
+      this.answering.add(refused);
+      if (typeof what === 'object') {
+        this.setsOf(shard).put({ ...what, durable, ...(what.parts.length > 0 ? { refused } : {}) });
+        this.schedule();
+        return;
+      }
+      try {
+        this.setsOf(shard).commitNow(() => ({ ...what(), durable }));
+      } catch (error) {
+        this.answering.delete(refused);
+        throw error;
+      }
+    });
   }
 
   private async dropGroup(group: Group, error: HadronError | undefined): Promise<void> {
@@ -715,11 +741,7 @@ export class Deliveries implements DeliveryService, Replayed {
     this.forget(group);
     this.endSessions(group, error);
     for (const index of [...group.running.keys()]) group.stopOn(index);
-    await this.commitOn(
-      shards,
-      () => [groupRecord(group.id, null)],
-      () => undefined,
-    );
+    await this.commitOn(shards, [groupRecord(group.id, null)], () => undefined);
   }
 
   /** Nobody waits for it: when it cannot be recorded the service ends, and the next start does it again. */
@@ -744,13 +766,24 @@ export class Deliveries implements DeliveryService, Replayed {
   /** New partitions begin at 0 (D6), also where one of that number was taken away before. */
   private streamChanged(stream: EventStream): void {
     for (const group of this.byTopic.get(stream.topicId)?.values() ?? []) {
-      for (const index of [...group.progress.keys()]) {
-        if (index >= stream.partitions.length) this.partitionGone(group, index);
+      for (const [index, { readTo, mark }] of [...group.progress]) {
+        const isKnown = readTo === 0 && mark.boot > 0;
+        if (index >= stream.partitions.length && !isKnown) this.partitionGone(group, index);
       }
+      this.recordWhereNew(group);
       if (group.takers.size === 0) continue;
       this.runAll(group);
       this.wake(group);
     }
+  }
+
+  /** New partitions may lie on a shard that knows nothing of the group. */
+  private recordWhereNew(group: Group): void {
+    if (!group.settings.durable || group.name === '') return;
+    const shards = [...this.shardsOf(group)].filter((shard) => !this.isRecorded(group, shard));
+    if (shards.length === 0) return;
+    const committed = (shard: number): void => this.setRecorded(group, shard);
+    this.commitOn(shards, [groupRecord(group.id, group.recordNow)], committed).catch(() => undefined);
   }
 
   private partitionGone(group: Group, index: number): void {
@@ -885,7 +918,7 @@ export class Deliveries implements DeliveryService, Replayed {
     for (const pull of [...this.pulls]) this.lookAtPull(pull);
     for (const group of groups) {
       for (const taker of [...group.takers.values()]) {
-        if (taker.isLease && taker.core.credit === 0) this.afterLease(group, taker);
+        if (taker.isLease && taker.core.draining) this.afterLease(group, taker);
       }
       group.rest();
     }
@@ -894,10 +927,10 @@ export class Deliveries implements DeliveryService, Replayed {
 
   /** A pull ends when it has all it may have, or when a tick brought nothing more and nothing is on its way. */
   private lookAtPull(pull: Pull): void {
-    const { out, credit } = pull.taker.core;
+    const { out, credit, draining } = pull.taker.core;
     const { length } = pull.collected;
-    if (out > length || (length === 0 && credit > 0)) return;
-    if (length === pull.max || length === pull.seen) pull.done();
+    if (out > length || (length === 0 && credit > 0 && !draining)) return;
+    if (length === pull.max || length === pull.seen || draining) pull.done();
     else {
       pull.seen = length;
       this.schedule();
@@ -1051,11 +1084,10 @@ export class Deliveries implements DeliveryService, Replayed {
   }
 
   private deadLettersHost(): ConstructorParameters<typeof DeadLetters>[0] {
-    const { log, logger, createStream, recordSettings } = this.options;
+    const { log, createStream, recordSettings } = this.options;
     return {
       log,
       reader: this.reader,
-      logger,
       limits: this.limits,
       createStream,
       recordSettings: (stream) => recordSettings?.(stream),
@@ -1064,10 +1096,8 @@ export class Deliveries implements DeliveryService, Replayed {
       ledgerOf: (stream) => this.ledgerOf(stream),
       isRecorded: (group, shard) => this.isRecorded(group, shard),
       setRecorded: (group, shard) => this.setRecorded(group, shard),
-      setsOf: (shard) => this.setsOf(shard),
       redrive: (group, partition, redrive) => this.redriven(group, partition, redrive),
-      wake: () => this.schedule(),
-      retryLater: () => new Promise((resolve) => void this.clock.setTimer(RETRY_MS, resolve)),
+      commit: (shard, contribution) => this.commit(shard, contribution),
     };
   }
 

@@ -2,7 +2,7 @@
  * A group on one partition while somebody consumes it: drives the machine between its source, the sessions and the append
  * sets. Made when a session or an answer comes, dropped when nothing is out any more; the progress stays.
  */
-import type { HadronError, Logger, Random } from '@hadron/base';
+import { HadronError, type Logger, type Random } from '@hadron/base';
 import type { GroupSettings, SettledAs } from '@hadron/contracts';
 import { Deadline } from '../groups/deadlines.ts';
 import type { AppendSets } from './append-sets.ts';
@@ -20,8 +20,17 @@ import type { Extras, Later, Now, SetPart, Settlement, Source, SourceRecord } fr
 /** Hand-outs and steps of reading before others have their turn (D23). */
 const GIVE_MAX = 256;
 const STEPS_MAX = 16;
-/** A dead letter that its stream does not take is tried again. */
-const REFUSED_RETRY_MS = 30_000;
+/** A dead letter that its stream does not take is tried again: after a second, then each time later. */
+const REFUSED_RETRY_MS = 1_000;
+const REFUSED_RETRY_MAX_MS = 60_000;
+
+/** A dead letter that cannot be written: its event is settling, and its lane waits. */
+export interface Refusal {
+  readonly tries: number;
+  readonly reason: string;
+  /** Wall clock, ms: when it is tried again. */
+  readonly dueMs: number;
+}
 
 export interface GroupPartitionOptions {
   readonly partition: number;
@@ -65,6 +74,7 @@ export class GroupPartition {
   private readonly due = new Deadline<() => void>(() => this.tick());
   private readonly skipsDue = new Deadline<() => void>(() => this.flushSkips());
   private readonly retries = new Set<Deadline<() => void>>();
+  readonly refusals = new Map<Delivery, Refusal>();
   private reading = false;
   private fetching = false;
   private skipsAreDue = false;
@@ -273,7 +283,9 @@ export class GroupPartition {
       this.options.withdrawn(session, this.tokenOf(delivery));
     }
     for (const delivery of machine.effects.dead.splice(0)) this.bury(delivery);
-    if (machine.mustCommit || (this.skipsAreDue && machine.hasSkips)) this.put(machine.collect(), []);
+    // A dead letter's set may be refused: it takes nothing with it that is not its own.
+    const { length: dying } = this.dead;
+    if (machine.mustCommit || (machine.hasSkips && (this.skipsAreDue || dying > 0))) this.put(machine.collect(), []);
     this.skipsAreDue = false;
     for (const parts of this.apart.splice(0)) {
       this.options.sets.put({ records: [], parts, committed() {}, durable() {} });
@@ -305,6 +317,7 @@ export class GroupPartition {
     const { settings, sets, group, partition } = this.options;
     const committed = (): void => {
       applySet(this.progress, set);
+      if (dead !== undefined) this.refusals.delete(dead);
     };
     const durable = (): void => {
       this.machine.durable(set, this.options.now());
@@ -363,7 +376,10 @@ export class GroupPartition {
     };
     const parts = options.settlement.settle(machine.redriveOf(id)?.offset ?? id, end.as, extras);
     if (parts instanceof Promise) {
-      void parts.then(() => this.bury(delivery));
+      parts.then(
+        () => this.bury(delivery),
+        (error: unknown) => this.refused(delivery, asHadronError(error)),
+      );
       return;
     }
     this.dead.push({ delivery, parts });
@@ -371,19 +387,29 @@ export class GroupPartition {
   }
 
   private refused(delivery: Delivery, error: HadronError): void {
+    if (this.closed) return;
     const { stream, name, partition } = this.options;
-    this.options.logger.warn(
-      { stream, group: name, partition, offset: delivery.id, err: error.message },
-      'the dead-letter stream does not take an event; its lane waits, and it is tried again',
-    );
+    if (this.refusals.size === 0) {
+      this.options.logger.warn(
+        { stream, group: name, partition, offset: delivery.id, err: error.message },
+        'dead letters cannot be written: their lanes wait, and it is tried again; mend their stream, or name another',
+      );
+    }
+    const tries = (this.refusals.get(delivery)?.tries ?? 0) + 1;
+    const delayMs = Math.min(REFUSED_RETRY_MS * 2 ** (tries - 1), REFUSED_RETRY_MAX_MS);
+    const { ms, wallMs } = this.options.now();
+    this.refusals.set(delivery, { tries, reason: `dead letter refused: ${error.message}`, dueMs: wallMs + delayMs });
     const retry = new Deadline<() => void>(() => {
       this.retries.delete(retry);
       this.bury(delivery);
     });
     this.retries.add(retry);
-    this.options.setTimer(retry, this.options.now().ms + REFUSED_RETRY_MS);
+    this.options.setTimer(retry, ms + delayMs);
   }
 }
+
+const asHadronError = (error: unknown): HadronError =>
+  error instanceof HadronError ? error : new HadronError('INTERNAL', String(error), { cause: error });
 
 /** What a set changes; live, and when it is replayed. */
 export function applySet(progress: Progress, set: Pick<RecordSet, 'runs' | 'readTo' | 'redrives' | 'failures'>): void {

@@ -228,9 +228,13 @@ export class Group {
   status(stream: EventStream | undefined): GroupStatus {
     const counts = { ...this.past };
     const blockedLanes: string[] = [];
-    for (const { machine } of this.running.values()) {
+    for (const { machine, refusals } of this.running.values()) {
       for (const name of COUNTS) counts[name] += machine.counts[name];
       blockedLanes.push(...machine.blockedLanes(BLOCKED_LANES_MAX));
+      for (const { lane } of refusals.keys()) {
+        if (blockedLanes.length >= BLOCKED_LANES_MAX) break;
+        if (lane !== undefined) blockedLanes.push(lane.key);
+      }
     }
     return {
       stream: this.record.stream,
@@ -264,10 +268,11 @@ export class Group {
   inFlight(limit: number): InFlight[] {
     const now = this.host.now();
     const list: InFlight[] = [];
-    for (const [partition, { machine, progress }] of this.running) {
-      for (const delivery of machine.inFlight()) {
+    for (const [partition, { machine, progress, refusals }] of this.running) {
+      for (const delivery of [...machine.inFlight(), ...refusals.keys()]) {
         if (list.length >= limit) return list;
         const failure = delivery.failure ?? machine.failureOf(delivery.id);
+        const refusal = refusals.get(delivery);
         const isOut = delivery.state === 'out';
         list.push({
           partition,
@@ -278,9 +283,9 @@ export class Group {
           ageMs: isOut
             ? Math.max(0, now.ms - delivery.since)
             : Math.max(0, now.wallMs - (failure?.lastMs ?? now.wallMs)),
-          dueMs: isOut ? undefined : failure?.dueMs,
+          dueMs: isOut ? undefined : (refusal?.dueMs ?? failure?.dueMs),
           lane: delivery.lane?.key,
-          reason: failure?.reason,
+          reason: refusal?.reason ?? failure?.reason,
         });
       }
     }

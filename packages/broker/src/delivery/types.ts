@@ -85,8 +85,11 @@ export interface Extras {
 }
 
 export interface Settlement {
-  /** What belongs into the append set of this verdict. A promise: not possible yet, call again when it resolves. */
-  settle(id: number, as: SettledAs, extras: Extras): readonly SetPart[] | Later;
+  /**
+   * What belongs into the append set of this verdict. A promise: not possible yet, call again when it resolves; it rejects
+   * when it is not possible now, and then the event stays as it is and is tried again.
+   */
+  settle(id: number, as: SettledAs, extras: Extras): readonly SetPart[] | Promise<void>;
 }
 
 /** Time, both kinds. */

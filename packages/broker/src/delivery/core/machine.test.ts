@@ -51,9 +51,12 @@ class Bench {
   }
 
   /** All that can be handed out now. */
-  handOut(): Delivery[] {
+  handOut(isSent = true): Delivery[] {
     const all: Delivery[] = [];
-    for (let d = this.machine.handOut(NOW); d !== undefined; d = this.machine.handOut(NOW)) all.push(d);
+    for (let d = this.machine.handOut(NOW); d !== undefined; d = this.machine.handOut(NOW)) {
+      d.sent = isSent;
+      all.push(d);
+    }
     return all;
   }
 
@@ -170,10 +173,10 @@ describe('found by the simulation', () => {
     const b = new Bench({ policy: { maxDeliveries: 1, timeoutMs: 100 } });
     const session = b.session();
     b.take(0, undefined);
-    b.handOut();
+    b.handOut(false);
     b.machine.tick({ ms: NOW.ms + 200, wallMs: NOW.wallMs + 200 });
     expect(b.machine.stateOf(0)).toBe('waiting');
-    const [again] = b.handOut();
+    const [again] = b.handOut(false);
     b.sessions.remove(session);
     b.machine.sessionEnded(session, 'lost', NOW);
     expect([again?.id, b.machine.stateOf(0), b.machine.attemptOf(0)]).toEqual([0, 'waiting', 1]);

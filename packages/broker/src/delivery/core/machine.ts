@@ -149,7 +149,13 @@ export class Machine {
   /** Window, policy or rate changed: lanes that stood still may go on. */
   settingsChanged(): void {
     this.limits = undefined;
-    for (const lane of [...this.lanes.values()]) this.refresh(lane);
+    for (const lane of [...this.lanes.values()]) {
+      if (lane.place === 'limited') {
+        this.limited.cancel(lane);
+        lane.place = 'idle';
+      }
+      this.refresh(lane);
+    }
   }
 
   // ---------------------------------------------------------------------------------------------------------- reading
@@ -574,6 +580,8 @@ export class Machine {
     if (session === undefined) return;
     session.out--;
     session.bytes -= delivery.bytes;
+    // Nobody will answer what was never sent, and give credit for it.
+    if (!delivery.sent) session.credit++;
     delivery.session = undefined;
     this.out--;
     this.options.sessions.changed(session);

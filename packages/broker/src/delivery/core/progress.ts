@@ -140,13 +140,14 @@ export class Progress {
     this.#forgetFailure(id);
   }
 
-  /** Everything below `to` is settled and nothing else is; redrives stay. */
-  reset(to: number, mark: Mark): void {
-    this.unsettled.deleteRange(0, this.readTo);
-    this.readTo = to;
-    this.ahead = undefined;
-    for (const id of this.failures?.keys() ?? []) if (id >= 0) this.#forgetFailure(id);
-    this.mark = mark;
+  /** What it is after a seek: everything below `to` is settled and nothing else is; redrives stay. */
+  soughtTo(to: number, mark: Mark): Progress {
+    const sought = new Progress(to);
+    sought.mark = mark;
+    sought.lastRedrive = this.lastRedrive;
+    for (const redrive of this.redrives?.values() ?? []) sought.redrive(redrive);
+    for (const [id, failure] of this.failures ?? []) if (id < 0) sought.fail(id, failure);
+    return sought;
   }
 
   /** Between `from` and `to` all is unsettled but what was settled ahead. */

@@ -2,14 +2,14 @@
  * For the tests of this folder: the service over some log under a virtual clock, with a hand on crashes, and consumers that
  * do as they are told. `deliveries.test.ts` makes worlds of a log in memory and of shards of the engine.
  */
-import { type Clock, type Logger, type Random, silentLogger } from '@hadron/base';
+import { type Clock, HadronError, type Logger, type Random, silentLogger } from '@hadron/base';
 import { encodeBatch, type RecordToEncode } from '@hadron/kafka-protocol/records';
 import type { GroupRequest, Verdict, AnswerResult } from '@hadron/contracts';
-import type { EventLog, EventPartition, EventStream } from '../ports/event-log.ts';
-import type { DeliverySabotage } from './core/machine.ts';
-import { Deliveries } from './deliveries.ts';
-import type { DeliverySession, OutgoingDelivery, SessionHandler } from './service.ts';
-import type { DeliverySettings } from './settings.ts';
+import type { EventLog, EventPartition, EventStream } from '../../ports/event-log.ts';
+import type { DeliverySabotage } from '../core/machine.ts';
+import { Deliveries } from '../deliveries.ts';
+import type { DeliverySession, OutgoingDelivery, SessionHandler } from '../service.ts';
+import type { DeliverySettings } from '../settings.ts';
 
 export interface WorldOptions {
   readonly shards?: number;
@@ -54,6 +54,30 @@ export abstract class World {
   abstract trim(partition: EventPartition, offset: number): Promise<void>;
   /** The process dies and starts again; what was not durable is gone. */
   abstract crash(): Promise<void>;
+
+  /** From now on that stream refuses every record. Undefined: none does. */
+  refuse(stream: string | undefined): void {
+    this.refusing = stream;
+  }
+
+  private refusing: string | undefined;
+
+  /** The log as the service sees it. */
+  private refusable(): EventLog {
+    const { log } = this;
+    const commit: EventLog['commit'] = (shard, puts, options) => {
+      if (puts.some((put) => put.kind === 'records' && put.partition.stream === this.refusing))
+        throw new HadronError('RECORD_TOO_LARGE', 'this stream takes nothing');
+      return log.commit(shard, puts, options);
+    };
+    return new Proxy(log, {
+      get: (_, name) => {
+        if (name === 'commit') return commit;
+        const member: unknown = Reflect.get(log, name, log);
+        return typeof member === 'function' ? member.bind(log) : member;
+      },
+    });
+  }
 
   get shards(): number {
     return this.options.shards ?? 1;
@@ -110,7 +134,7 @@ export abstract class World {
 
   protected newDeliveries(): Deliveries {
     return new Deliveries({
-      log: this.log,
+      log: this.refusable(),
       clock: this.clock,
       random: this.random,
       logger: this.logger(),
