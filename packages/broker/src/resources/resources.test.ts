@@ -371,6 +371,10 @@ describe('a Stream and its topic', () => {
     await expect(world.get('Stream', 'Order_Events')).rejects.toThrow('RESOURCE_NOT_FOUND');
     // No two things of one name.
     expect(() => world.core.topics.create({ name: 'order-events' })).toThrow('TOPIC_EXISTS');
+    const other = await world.applyOne(stream('other', { partitions: 1, topicName: 'order-events' }));
+    expect(other.errors[0]?.message).toBe('the name order-events is taken by the Stream of topic Order_Events');
+    const same = await world.applyOne(stream('Order_Events', { partitions: 1 }));
+    expect(same.errors[0]?.message).toMatch(/that of Stream order-events: use that name/);
     const renamed = await world.applyOne(stream('order-events', { partitions: 1, topicName: 'Other' }));
     expect(renamed.errors[0]).toMatchObject({ path: 'spec.topicName', message: 'cannot change' });
     await world.restart();

@@ -192,7 +192,11 @@ export class Topics {
    */
   check(spec: NewTopic): { partitions: number; settings: TopicSettings } {
     checkTopicName(spec.name);
-    if (this.byName.has(spec.name)) throw new HadronError('TOPIC_EXISTS', `topic ${spec.name} exists already`);
+    const known = this.byName.get(spec.name);
+    if (known !== undefined) {
+      const of = known.streamName === spec.name ? '' : ` and is that of Stream ${known.streamName}: use that name`;
+      throw new HadronError('TOPIC_EXISTS', `topic ${spec.name} exists already${of}`);
+    }
     const collision = spec.name.replaceAll('.', '_');
     if (spec.name !== collision || spec.name.includes('_')) {
       for (const other of this.byName.keys()) {
@@ -205,9 +209,11 @@ export class Topics {
       }
     }
     const alias = spec.meta?.name ?? spec.name;
-    const taken = this.byAlias.get(spec.name) ?? this.byAlias.get(alias) ?? this.byName.get(alias);
-    if (taken !== undefined)
-      throw new HadronError('TOPIC_EXISTS', `the name ${alias} is taken by the stream of topic ${taken.name}`);
+    for (const name of new Set([spec.name, alias])) {
+      const taken = this.byAlias.get(name) ?? this.byName.get(name);
+      if (taken === undefined) continue;
+      throw new HadronError('TOPIC_EXISTS', `the name ${name} is taken by the Stream of topic ${taken.name}`);
+    }
     const partitions = spec.partitions ?? this.settings.values['num.partitions'];
     this.checkPartitions(partitions, partitions);
     return { partitions, settings: resolveTopicSettings(spec.config ?? {}, this.settings) };
