@@ -58,6 +58,9 @@ export function say(io: Io, line: string): void {
   io.stderr.write(`${line}\n`);
 }
 
+/** `1 event`, `1,200 events` */
+export const counted = (n: number, what: string): string => `${n.toLocaleString('en')} ${what}${n === 1 ? '' : 's'}`;
+
 export function printJson(io: Io, value: unknown): void {
   // 64-bit numbers from the Kafka client come as bigint; the ones here are safe integers.
   const text = JSON.stringify(value, (_, v: unknown) => (typeof v === 'bigint' ? Number(v) : v), 2);

@@ -1,5 +1,5 @@
 /** A progress bar on stderr for work that takes a while; silent when nobody watches (no terminal). */
-import type { Io } from './io.ts';
+import { type Io, say } from './io.ts';
 
 export interface Progress {
   update(done: number, total?: number): void;
@@ -9,6 +9,8 @@ export interface Progress {
 export interface Meter {
   /** @param done of the total; `count` how many things, for the rate */
   update(done: number, count: number): void;
+  /** A line for people, above the bar. */
+  say(line: string): void;
   stop(): void;
 }
 
@@ -37,7 +39,7 @@ export async function progressBar(io: Io, title: string, total: number, unit: st
  * @param unit what is counted: "events"
  */
 export async function meter(io: Io, title: string, unit: string, total: number | undefined): Promise<Meter> {
-  if (io.stderr.isTTY !== true) return SILENT;
+  if (io.stderr.isTTY !== true) return { ...SILENT, say: (line) => say(io, line) };
   const { default: cliProgress } = await import('cli-progress');
   const counted = `{count} ${unit}  {rate}/s`;
   const bar = new cliProgress.SingleBar({
@@ -55,6 +57,8 @@ export async function meter(io: Io, title: string, unit: string, total: number |
         rate: Math.round(count / seconds).toLocaleString('en'),
       });
     },
+    // What the bar has drawn goes; it draws itself again below.
+    say: (line) => say(io, `\r\u001b[2K${line}`),
     stop: () => bar.stop(),
   };
 }

@@ -1,6 +1,6 @@
 /** `hadron kafka consume`: records as they come, a line each. */
 import type { Consumer, Message } from '@platformatic/kafka';
-import { type Io, say } from '../io.ts';
+import { counted, type Io, say } from '../io.ts';
 import { clientSettings, unknownTopic, withClient } from '../kafka-client.ts';
 import type { ClientOptions } from '../options.ts';
 import { onStopSignals } from '../signals.ts';
@@ -81,7 +81,7 @@ export async function consume(io: Io, topic: string, options: ConsumeOptions): P
     }
     return seen;
   });
-  if (options.output !== 'json' && io.stdout.isTTY === true) say(io, `${count} record${count === 1 ? '' : 's'}`);
+  if (options.output !== 'json' && io.stdout.isTTY === true) say(io, counted(count, 'record'));
 }
 
 /** The place behind what was printed, per partition. */

@@ -4,7 +4,7 @@ import readline from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { MessageToProduce, ProduceResult } from '@platformatic/kafka';
 import { CommandFailure } from '../failure.ts';
-import { type Io, printJson, say } from '../io.ts';
+import { counted, type Io, printJson, say } from '../io.ts';
 import { clientSettings, withClient } from '../kafka-client.ts';
 import { type ClientOptions, pairs } from '../options.ts';
 import { progressBar } from '../progress.ts';
@@ -48,7 +48,7 @@ export async function produce(
     if (options.partition === undefined || (options.partition >= 0 && options.partition < count)) return;
     throw new CommandFailure(
       'UNKNOWN_TOPIC_OR_PARTITION',
-      `${topic} has ${count} partition${count === 1 ? '' : 's'}, numbered from 0; there is no partition ${options.partition}`,
+      `${topic} has ${counted(count, 'partition')}, numbered from 0; there is no partition ${options.partition}`,
     );
   });
   const lines: Iterable<string> | AsyncIterable<string> =
@@ -111,7 +111,7 @@ export async function produce(
     const where = partitions
       .map(({ partition, firstOffset }) => `partition ${partition} from offset ${firstOffset}`)
       .join(', ');
-    say(io, `${records} record${records === 1 ? '' : 's'} to ${topic}${where === '' ? '' : `: ${where}`}`);
+    say(io, `${counted(records, 'record')} to ${topic}${where === '' ? '' : `: ${where}`}`);
   }
 }
 

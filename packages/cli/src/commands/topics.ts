@@ -1,6 +1,6 @@
 /** `hadron kafka topics …` */
 import type { Admin } from '@platformatic/kafka';
-import { type Io, printJson, printTable, say } from '../io.ts';
+import { counted, type Io, printJson, printTable, say } from '../io.ts';
 import { clientSettings, findKafkaError, unknownTopic, withClient } from '../kafka-client.ts';
 import { type ClientOptions, pairs } from '../options.ts';
 
@@ -111,7 +111,7 @@ export async function create(io: Io, name: string, options: CreateOptions): Prom
   });
   const topic = { name, id: created?.id, partitions: created?.partitions };
   if (options.output === 'json') printJson(io, topic);
-  else say(io, `Created topic ${name} with ${topic.partitions} partition${topic.partitions === 1 ? '' : 's'}.`);
+  else say(io, `Created topic ${name} with ${counted(topic.partitions ?? 0, 'partition')}.`);
 }
 
 export async function remove(io: Io, names: readonly string[], options: ClientOptions): Promise<void> {

@@ -98,11 +98,11 @@ test('drop by filter; many with progress', async () => {
     matching: 0,
   });
   expect((await server.hadron(['dlq', 'drop', 'orders', '--dry-run'])).err).toBe(
-    'Would drop 1200 dead letters of orders.\n',
+    'Would drop 1,200 dead letters of orders.\n',
   );
   const io = server.io({ isTTY: true });
   expect(await run(['dlq', 'drop', 'orders', '--yes'], io)).toBe(0);
   expect(io.err()).toMatch(/Dropping .*100%.*1,200 dead letters/);
-  expect(io.err()).toMatch(/Dropped 1200 dead letters of orders\.\n$/);
+  expect(io.err()).toMatch(/Dropped 1,200 dead letters of orders\.\n$/);
   expect(await count()).toBe(0);
 });

@@ -2,7 +2,7 @@
 import type { DeadLetter } from '@hadron/contracts';
 import { confirm } from '../../ask.ts';
 import { CommandFailure } from '../../failure.ts';
-import { colours, type Io, printable, printJson, printTable, say } from '../../io.ts';
+import { colours, counted, type Io, printable, printJson, printTable, say } from '../../io.ts';
 import { type FilterOptions, filtersOf, type ServerOptions } from '../../options.ts';
 import { meter } from '../../progress.ts';
 import { withServer } from '../../server.ts';
@@ -147,7 +147,7 @@ async function all(
     removeSignals();
     progress?.stop();
   }
-  if (stopped) throw new CommandFailure('INTERRUPTED', `stopped after ${done} of ${count} dead letters`);
+  if (stopped) throw new CommandFailure('INTERRUPTED', `stopped after ${done} of ${counted(count, 'dead letter')}`);
   return done;
 }
 
@@ -158,7 +158,7 @@ function sentence(
   stream: string,
   when: 'now' | 'done',
 ): string {
-  const letters = `${count} dead letter${count === 1 ? '' : 's'} of ${stream}`;
+  const letters = `${counted(count, 'dead letter')} of ${stream}`;
   if (what === 'drop') return `${when === 'now' ? 'Drop' : 'Dropped'} ${letters}`;
   if (to !== undefined) return `${when === 'now' ? 'Copy' : 'Copied'} ${letters} to ${to}`;
   return `${when === 'now' ? 'Give' : 'Gave'} ${letters} again to ${count === 1 ? 'its group' : 'their groups'}`;

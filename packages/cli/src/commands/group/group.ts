@@ -3,13 +3,17 @@ import { HadronError } from '@hadron/base';
 import type { GroupStatus, InFlight, Start } from '@hadron/contracts';
 import { confirm } from '../../ask.ts';
 import { CommandFailure } from '../../failure.ts';
-import { colours, type Io, printable, printJson, printTable, say } from '../../io.ts';
+import { colours, counted, type Io, printable, printJson, printTable, say } from '../../io.ts';
 import { bootstrapOf, committedOffsets, type StartOffset } from '../../kafka-offsets.ts';
 import { type ServerOptions, type StartOptions, startOf } from '../../options.ts';
 import { type Server, withServer } from '../../server.ts';
 import { durationText, type SettingsOptions, settingsOf, settingsRows } from './settings.ts';
 
 export type GroupOptions = ServerOptions;
+
+/** For what the client does not ask for. */
+const pathOf = (stream: string, group: string): string =>
+  `/v1/streams/${encodeURIComponent(stream)}/groups/${encodeURIComponent(group)}`;
 
 export async function list(io: Io, stream: string | undefined, options: GroupOptions): Promise<void> {
   const groups = [...(await withServer(options, ({ client }) => client.admin.groups(stream)))];
@@ -85,10 +89,10 @@ async function printStatus(io: Io, status: GroupStatus): Promise<void> {
   const state = stateOf(status);
   const shown = state === 'paused' || state === 'blocked' ? yellow(state) : state;
   io.stdout.write(`${bold(`${status.stream} / ${printable(status.group, true)}`)}\n`);
-  io.stdout.write(line('state', `${shown}, ${status.sessions} member${status.sessions === 1 ? '' : 's'}`));
+  io.stdout.write(line('state', `${shown}, ${counted(status.sessions, 'member')}`));
   for (const [name, value] of settingsRows(status.stream, status.settings)) io.stdout.write(line(name, value));
-  const counted = Object.entries(counts).flatMap(([name, n]) => (n === 0 ? [] : [`${n} ${name}`]));
-  io.stdout.write(line('since start', counted.length === 0 ? 'nothing yet' : counted.join(', ')));
+  const since = Object.entries(counts).flatMap(([name, n]) => (n === 0 ? [] : [`${n} ${name}`]));
+  io.stdout.write(line('since start', since.length === 0 ? 'nothing yet' : since.join(', ')));
   if (status.blockedLanes.length > 0)
     io.stdout.write(line('blocked by', yellow(status.blockedLanes.map((lane) => printable(lane, true)).join(', '))));
   io.stdout.write('\n');
@@ -115,8 +119,7 @@ export async function create(io: Io, stream: string, name: string, options: Crea
   const status = await withServer(options, async (server) => {
     const startOffsets =
       options.fromKafka === undefined ? undefined : await kafkaOffsets(server, stream, name, options);
-    const path = `/v1/streams/${encodeURIComponent(stream)}/groups/${encodeURIComponent(name)}`;
-    return (await server.request('PUT', path, { ...settings, startOffsets })) as GroupStatus;
+    return (await server.request('PUT', pathOf(stream, name), { ...settings, startOffsets })) as GroupStatus;
   });
   if (options.output === 'json') return printJson(io, status);
   const from = options.fromKafka === undefined ? '' : `, from where the Kafka group ${options.fromKafka} is`;
@@ -173,8 +176,7 @@ export async function set(
     throw new CommandFailure('REQUEST_INVALID', 'nothing to change: name a setting, such as --timeout 1m');
   }
   await change(io, options, `Changed ${name} of ${stream}:`, async ({ request }) => {
-    const path = `/v1/streams/${encodeURIComponent(stream)}/groups/${encodeURIComponent(name)}`;
-    return (await request('PATCH', path, asked)) as GroupStatus;
+    return (await request('PATCH', pathOf(stream, name), asked)) as GroupStatus;
   });
 }
 
@@ -232,17 +234,17 @@ export interface RemoveOptions extends GroupOptions {
 export async function purge(io: Io, stream: string, name: string, options: RemoveOptions): Promise<void> {
   const { lag, status } = await withServer(options, async ({ client: { admin } }) => {
     const before = sum(await admin.group(stream, name), 'lag');
-    await confirm(io, `Skip all ${before} events that ${name} of ${stream} has not settled`, options);
+    await confirm(io, `Skip ${counted(before, 'event')} that ${name} of ${stream} has not settled`, options);
     return { lag: before, status: await admin.purge(stream, name) };
   });
   if (options.output === 'json') printJson(io, status);
-  else say(io, `Skipped ${lag} event${lag === 1 ? '' : 's'} of ${stream} for ${name}.`);
+  else say(io, `Skipped ${counted(lag, 'event')} of ${stream} for ${name}.`);
 }
 
 export async function remove(io: Io, stream: string, name: string, options: RemoveOptions): Promise<void> {
   await withServer(options, async ({ client: { admin } }) => {
     const { sessions } = await admin.group(stream, name);
-    const members = sessions === 0 ? '' : `, which has ${sessions} member${sessions === 1 ? '' : 's'} now`;
+    const members = sessions === 0 ? '' : `, which has ${counted(sessions, 'member')} now`;
     await confirm(io, `Delete group ${name} of ${stream}${members}, and its progress`, options);
     await admin.removeGroup(stream, name);
   });

@@ -1,7 +1,7 @@
 /** `hadron pub`: one event, or one for each line of a file or of standard input. */
 import type { HadronError } from '@hadron/base';
 import { CommandFailure } from '../../failure.ts';
-import { type Io, say, write } from '../../io.ts';
+import { counted, type Io, printJson, say, write } from '../../io.ts';
 import { type Line, linesOf } from '../../lines.ts';
 import type { ServerOptions } from '../../options.ts';
 import { meter } from '../../progress.ts';
@@ -87,7 +87,8 @@ export async function publishLines(
     } else {
       refused += 1;
       first ??= outcome.refused;
-      await tellRefusal(io, line, outcome.refused, options, refused);
+      const aside = progress === undefined ? (text: string) => say(io, text) : progress.say;
+      await tellRefusal(io, line, outcome.refused, options, refused, aside);
     }
     progress?.update(line.readBytes, published);
   };
@@ -98,12 +99,11 @@ export async function publishLines(
   }
   if (first !== undefined) {
     const rest = published > 0 ? 'the others are published' : 'nothing was published';
-    throw new CommandFailure(first.code, `${count(refused, 'line')} refused; ${rest}`);
+    throw new CommandFailure(first.code, `${counted(refused, 'line')} refused; ${rest}`);
   }
-  if (options.output !== 'json') say(io, `${count(published, 'event')} to ${stream}`);
+  if (options.output !== 'json') say(io, `${counted(published, 'event')} to ${stream}`);
+  else if (quiet) printJson(io, { stream, events: published });
 }
-
-const count = (n: number, what: string): string => `${n.toLocaleString('en')} ${what}${n === 1 ? '' : 's'}`;
 
 async function tellRefusal(
   io: Io,
@@ -111,13 +111,14 @@ async function tellRefusal(
   error: HadronError,
   { output }: Pick<PubOptions, 'output'>,
   index: number,
+  aside: (text: string) => void,
 ): Promise<void> {
   const message = error.message.replace(`${error.code}: `, '');
   if (output === 'json') {
     const { code, field } = error;
     await write(io, `${JSON.stringify({ line: line.number, error: { code, message, field } })}\n`);
-  } else if (index <= REFUSALS_SHOWN) say(io, `line ${line.number}: ${error.code}: ${message}`);
-  else if (index === REFUSALS_SHOWN + 1) say(io, 'more lines are refused; --output json tells of each');
+  } else if (index <= REFUSALS_SHOWN) aside(`line ${line.number}: ${error.code}: ${message}`);
+  else if (index === REFUSALS_SHOWN + 1) aside('more lines are refused; --output json tells of each');
 }
 
 interface Place {

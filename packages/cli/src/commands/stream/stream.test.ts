@@ -357,7 +357,7 @@ describe('export and import', () => {
     const imported = await server.hadron(['stream', 'import', 'to', '--file', 'from.ndjson']);
     expect(imported).toEqual({ code: 0, out: '', err: '21 events to to\n' });
     expect(await server.out(['stream', 'export', 'to'])).toBe(text);
-    expect((await server.hadron(['stream', 'import', 'to2'], text)).code).toBe(0);
+    expect(await server.json(['stream', 'import', 'to2'], text)).toEqual({ stream: 'to2', events: 21 });
     expect(await server.out(['stream', 'export', 'to2'])).toBe(text);
   });
 
@@ -370,6 +370,10 @@ describe('export and import', () => {
     const back = server.io({ isTTY: true });
     expect(await run(['stream', 'import', 'bar2', '--file', 'bar.ndjson'], back)).toBe(0);
     expect(back.err()).toMatch(/Publishing to bar2 .*100%.*5 events/);
+    fs.appendFileSync(path.join(server.folder, 'bar.ndjson'), '{}\n');
+    const wrong = server.io({ isTTY: true });
+    expect(await run(['stream', 'import', 'bar2', '--file', 'bar.ndjson'], wrong)).toBe(1);
+    expect(wrong.err()).toContain('\r\u001b[2Kline 6: EVENT_INVALID: ');
   });
 });
 

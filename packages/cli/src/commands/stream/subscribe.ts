@@ -2,7 +2,7 @@
 import { HadronError } from '@hadron/base';
 import type { Client, ConsumeOptions, GroupStatus, ManualMessage } from '@hadron/client';
 import { describeFailure } from '../../failure.ts';
-import { colours, type Io, say, write } from '../../io.ts';
+import { colours, counted, type Io, say, write } from '../../io.ts';
 import { type FilterOptions, filtersOf, type ServerOptions, type StartOptions, startOf } from '../../options.ts';
 import { withServer } from '../../server.ts';
 import { type Format, formatEvent } from './show.ts';
@@ -94,7 +94,7 @@ export async function subscribe(io: Io, argument: string | undefined, options: S
       }
       if (failed !== undefined) throw failed.error;
       if (options.output !== 'json' && io.stderr.isTTY === true)
-        say(io, `${shown} event${shown === 1 ? '' : 's'}${dryRun ? ', all given back' : ''}`);
+        say(io, `${counted(shown, 'event')}${dryRun ? ', all given back' : ''}`);
     },
     undecoded,
   );

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { finished } from 'node:stream/promises';
 import { CommandFailure } from '../../failure.ts';
-import { type Io, printJson, say } from '../../io.ts';
+import { counted, type Io, printJson, say } from '../../io.ts';
 import { bootstrapOf, recordCount } from '../../kafka-offsets.ts';
 import { linesOf } from '../../lines.ts';
 import type { ServerOptions } from '../../options.ts';
@@ -33,7 +33,7 @@ export async function exportStream(io: Io, stream: string, options: ExportOption
   const isSeen = io.stderr.isTTY === true && (file !== '-' || io.stdout.isTTY !== true);
   const progress = isSeen
     ? await meter(io, `Exporting ${stream}`, 'events', await totalOf(stream, options))
-    : { update() {}, stop() {} };
+    : undefined;
   let count = 0;
   try {
     let text = '';
@@ -43,7 +43,7 @@ export async function exportStream(io: Io, stream: string, options: ExportOption
       await new Promise<void>((resolve, reject) =>
         output.write(some, (e) => (e instanceof Error ? reject(e) : resolve())),
       );
-      progress.update(count, count);
+      progress?.update(count, count);
     };
     for await (const line of storedLines(stream, options, stop.signal)) {
       text += `${line}\n`;
@@ -58,14 +58,14 @@ export async function exportStream(io: Io, stream: string, options: ExportOption
   } catch (error) {
     if (!stop.isOutputGone(error)) throw error;
   } finally {
-    progress.stop();
+    progress?.stop();
     stop.dispose();
   }
   if (stop.signal.aborted && file !== '-')
-    throw new CommandFailure('INTERRUPTED', `${file} has the first ${count} events of ${stream}`);
+    throw new CommandFailure('INTERRUPTED', `${file} has ${counted(count, 'event')} of ${stream}, not all`);
   if (file === '-') return;
   if (options.output === 'json') printJson(io, { stream, file, events: count });
-  else say(io, `${count.toLocaleString('en')} event${count === 1 ? '' : 's'} of ${stream} to ${file}`);
+  else say(io, `${counted(count, 'event')} of ${stream} to ${file}`);
 }
 
 /** @throws CommandFailure REQUEST_INVALID */
