@@ -9,7 +9,7 @@ export const BULLMQ = {
   'retries and back-off': { attempts: 3, done: true },
   'giving up at once': { attempts: 1, failed: ['no such address'] },
   'failed jobs, again': { failed: ['mail server is down'], sent: ['ann@example.com'] },
-  later: { early: [], sent: ['ann@example.com'] },
+  later: { waited: true, sent: ['ann@example.com'] },
   'in order': ['1', '2', '3'],
   'not too fast': { sent: 4, atOnce: false },
   'the same job twice': ['ann@example.com'],
