@@ -6,7 +6,7 @@
  * handler of it is left.
  */
 import { HadronError } from '@hadron/base';
-import type { DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
+import type { DeliveryService, DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
 import type { AnswerResult, GroupStatus, Transport, Verdict } from '@hadron/contracts';
 import { readRecord, recordToEvent } from '@hadron/contracts/events';
 import type { Client, ConnectOptions } from '../client.ts';
@@ -322,23 +322,21 @@ class Watch {
   }
 
   services(inner: BrokerServices): BrokerServices {
-    const watch = this;
+    const opening =
+      (deliveries: DeliveryService): DeliveryService['open'] =>
+      async (request, handler) => {
+        const watching = this.handler(request.stream, request.group, handler);
+        return this.session(await deliveries.open(request, watching), watching);
+      };
     return {
       get events() {
         return inner.events;
       },
       get deliveries() {
         const { deliveries } = inner;
-        return Object.create(deliveries, {
-          open: {
-            value: async (request: { stream: string; group: string }, handler: SessionHandler) => {
-              const entry = { handler: watch.handler(request.stream, request.group, handler) };
-              const session = await deliveries.open(request as Parameters<typeof deliveries.open>[0], entry.handler);
-              return watch.session(session, entry.handler);
-            },
-          },
-        });
+        return Object.create(deliveries, { open: { value: opening(deliveries) } }) as DeliveryService;
       },
+      recordSettings: (stream) => inner.recordSettings?.(stream),
     };
   }
 

@@ -7,7 +7,7 @@
  */
 import { HadronError } from '@hadron/base';
 import type { DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
-import type { GroupRequest, Start } from '@hadron/contracts';
+import type { GroupRequest, Start, StreamInfo } from '@hadron/contracts';
 import { readRecord, recordToEvent } from '@hadron/contracts/events';
 import { type Call, type CallHandler, stopped } from '../rpc/call.ts';
 import type { RpcServices } from '../rpc/index.ts';
@@ -24,7 +24,8 @@ export class Subscription implements CallHandler, SessionHandler {
   private readonly call: Call;
   private readonly stream: string;
   private readonly partition: number;
-  private topicId = '';
+  /** Of the session: what records are seen as events by. */
+  private origin: StreamInfo | undefined;
   private session: DeliverySession | undefined;
   private state: 'new' | 'opening' | 'open' | 'over' = 'new';
   private batchSize = 1;
@@ -129,7 +130,6 @@ export class Subscription implements CallHandler, SessionHandler {
           this,
         );
     const begin = async (): Promise<void> => {
-      this.topicId = (await services.ask().events.info(stream)).topicId;
       const session = await openFrom(startOf(setup)).catch((error: unknown) => {
         // S14: out of range is the latest.
         if (error instanceof HadronError && error.code === 'OFFSET_OUT_OF_RANGE') return openFrom({ from: 'latest' });
@@ -140,6 +140,7 @@ export class Subscription implements CallHandler, SessionHandler {
         return;
       }
       this.session = session;
+      this.origin = session.stream;
       this.state = 'open';
       this.next();
     };
@@ -206,8 +207,8 @@ export class Subscription implements CallHandler, SessionHandler {
   }
 
   private event({ partition, offset, record: { bytes, timestampMs } }: OutgoingDelivery): OldEvent {
-    const { stream, topicId } = this;
-    const event = recordToEvent(readRecord(bytes), { stream, topicId, partition, offset, timestampMs });
+    const { name: stream, topicId, records: settings } = this.origin as StreamInfo;
+    const event = recordToEvent(readRecord(bytes), { stream, topicId, partition, offset, timestampMs, settings });
     return { event, partition, offset };
   }
 
