@@ -6,7 +6,8 @@ import { type Document, isMap, isNode, isScalar, isSeq, Lexer, LineCounter, pars
 import { type FieldError, stepsOf } from './validate.ts';
 
 const CHARACTERS_MAX = 1024 * 1024;
-const DOCUMENTS_MAX = 10_000;
+/** Read together, however short they are: each has a result. */
+export const DOCUMENTS_MAX = 10_000;
 /** Anchors and aliases in the input, and what one document's aliases may stand for. */
 const ALIASES_MAX = 1_000;
 const DEPTH_MAX = 64;

@@ -1,5 +1,5 @@
 export { changesBetween, type Change, same } from './diff.ts';
-export { itemsOf, readDocuments, type ReadDocuments, type SourceDocument } from './documents.ts';
+export { DOCUMENTS_MAX, itemsOf, readDocuments, type ReadDocuments, type SourceDocument } from './documents.ts';
 export { explain, type Explained, type ExplainedField } from './explain.ts';
 export { jsonSchema, schemaFile } from './json-schema.ts';
 export { type Column, type Kind, type KindName, kindNamed, KINDS } from './kinds.ts';

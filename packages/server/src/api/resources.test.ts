@@ -54,6 +54,7 @@ test('YAML in, JSON out; errors name the line', async () => {
 
 test.each<[string, string, string, string, number, RegExp]>([
   ['no JSON', '{', '', 'application/json', 400, /REQUEST_INVALID/],
+  ['too many documents', `[${'{},'.repeat(10_000)}{}]`, '', 'application/json', 413, /more than 10000 documents/],
   ['nothing', '# only a comment', '', 'application/yaml', 400, /no document/],
   ['no flag', ORDERS, '?dryRun=maybe', 'application/yaml', 400, /true or false/],
   ['no YAML', 'a: [', '', 'application/yaml', 200, /"refused".*is not YAML.*line 1/],

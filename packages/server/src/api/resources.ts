@@ -125,7 +125,7 @@ type Read =
 
 /** YAML unless it says that it is JSON. @throws RequestRefused */
 async function documentsOf(text: string, contentType: string): Promise<Read> {
-  const { itemsOf, readDocuments } = await contracts();
+  const { DOCUMENTS_MAX, itemsOf, readDocuments } = await contracts();
   if (!JSON_TYPE.test(contentType)) return readDocuments(text);
   let value: unknown;
   try {
@@ -134,6 +134,8 @@ async function documentsOf(text: string, contentType: string): Promise<Read> {
     throw new RequestRefused(400, 'the body is not JSON; YAML is sent as application/yaml');
   }
   const values = itemsOf(value) ?? [value];
+  if (values.length > DOCUMENTS_MAX)
+    throw new RequestRefused(413, `the body has more than ${DOCUMENTS_MAX} documents; split it`);
   return { ok: true, documents: values.map((v) => ({ value: v, lineOf: () => undefined })) };
 }
 
