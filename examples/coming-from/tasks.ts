@@ -32,9 +32,9 @@ export type Side<Tasks, Context> = { readonly [K in keyof Tasks]: (context: Cont
 
 /** Waits until something holds. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 15_000;
+  const deadline = performance.now() + 25_000;
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error('it did not happen within 15 s');
+    if (performance.now() > deadline) throw new Error('it did not happen within 25 s');
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
