@@ -341,6 +341,10 @@ describe('publishing', () => {
       expect((error as HadronError).message).toContain(part);
     expect([...log.streams()].flatMap((s) => s.partitions.map((p) => p.nextOffset))).toEqual([0, 0, 0, 0]);
     expect((await publish(four, { atomic: true, partition: 3 })).map(at)).toEqual(['3/0', '3/1', '3/2', '3/3']);
+    const batches = [0, 1].map((p) => ({ partition: p, batch: encodeBatch([{ value: 'v' }], { baseTimestamp: 1 }) }));
+    const set = new Promise((resolve) => events.publishBatches('s', batches, resolve));
+    expect(await set).toMatchObject({ code: 'CROSS_SHARD' });
+    expect(log.stream('s')?.partitions.map((p) => p.nextOffset)).toEqual([0, 0, 0, 4]);
     // Without atomic each shard takes its part.
     expect((await publish(four, {})).filter((r) => 'error' in r)).toEqual([]);
     events.close(new HadronError('STORAGE_CLOSED', 'over'));
