@@ -1,7 +1,7 @@
 /** Options that several commands share, so that they are spelt and explained alike. */
 import type { Filter, Start } from '@hadron/contracts';
 import type { SettingFlags } from '@hadron/server';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Help, type HelpConfiguration, InvalidArgumentError, Option } from 'commander';
 import { CommandFailure } from './failure.ts';
 import type { Io, OutputFormat } from './io.ts';
 
@@ -9,10 +9,21 @@ export interface OutputOptions {
   readonly output: OutputFormat;
 }
 
+const SHARED = 'Server and output:';
+
+/** In `--help` what many commands share stands behind what is particular to one. */
+export const sharedLast: HelpConfiguration = {
+  groupItems<T extends Command | Option>(unsorted: T[], visible: T[], groupOf: (item: T) => string): Map<string, T[]> {
+    const groups = new Help().groupItems(unsorted, visible, groupOf);
+    const shared = groups.get(SHARED);
+    if (shared !== undefined && groups.delete(SHARED)) groups.set(SHARED, shared);
+    return groups;
+  },
+};
+
 export function outputOption(command: Command): Command {
-  return command.addOption(
-    new Option('--output <format>', 'how results are printed').choices(['table', 'json']).default('table'),
-  );
+  const option = new Option('--output <format>', 'how results are printed').choices(['table', 'json']).default('table');
+  return command.addOption(option.helpGroup(SHARED));
 }
 
 /** What `--help` ends with. */
@@ -30,9 +41,9 @@ const DEFAULT_URL = 'http://127.0.0.1:7000';
 
 /** `--url` and `--token`. May also stand before the verb: {@link resolveServer} looks there as well. */
 export function serverAddress(command: Command): Command {
-  return command
-    .option('--url <url>', `the server to talk to, or HADRON_URL (default: ${DEFAULT_URL})`)
-    .option('--token <token>', 'sent as "authorization: bearer TOKEN", or HADRON_TOKEN');
+  const url = new Option('--url <url>', `the server to talk to, or HADRON_URL (default: ${DEFAULT_URL})`);
+  const token = new Option('--token <token>', 'sent as "authorization: bearer TOKEN", or HADRON_TOKEN');
+  return command.addOption(url.helpGroup(SHARED)).addOption(token.helpGroup(SHARED));
 }
 
 /** For commands that talk to a server over its own protocol. */
@@ -60,7 +71,9 @@ export interface ClientOptions extends OutputOptions {
 /** For commands that talk to a running server. */
 export function clientOptions(command: Command, io: Io): Command {
   const bootstrap = new Option('--bootstrap <host:port>', 'the server to talk to, or HADRON_BOOTSTRAP');
-  return outputOption(command.addOption(bootstrap.default(io.env['HADRON_BOOTSTRAP'] ?? '127.0.0.1:9092')));
+  return outputOption(
+    command.addOption(bootstrap.helpGroup(SHARED).default(io.env['HADRON_BOOTSTRAP'] ?? '127.0.0.1:9092')),
+  );
 }
 
 export const collect = (value: string, previous: readonly string[] | undefined): string[] => [

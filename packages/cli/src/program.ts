@@ -13,6 +13,7 @@ import {
   outputOption,
   resolveServer,
   serverAddress,
+  sharedLast,
   settingOptions,
   wholeNumber,
 } from './options.ts';
@@ -28,6 +29,7 @@ export function buildProgram(io: Io): Command {
     .hook('preAction', (_program, command) => resolveServer(command, io))
     .showSuggestionAfterError()
     .exitOverride()
+    .configureHelp(sharedLast)
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
       writeErr: (text) => void io.stderr.write(text),
@@ -43,6 +45,7 @@ export function buildProgram(io: Io): Command {
       ),
     );
 
+  program.commandsGroup('The server:');
   outputOption(
     settingOptions(program.command('start').summary('start a server').description('Start a server in the foreground.')),
   )
@@ -69,10 +72,13 @@ export function buildProgram(io: Io): Command {
     )
     .action(async (names, options) => (await import('./commands/config.ts')).config(io, names, options));
 
+  program.commandsGroup('Events:');
   streamCommands(program, io);
   groupCommands(program, io);
   dlqCommands(program, io);
+  program.commandsGroup('Resources:');
   resourceCommands(program, io);
+  program.commandsGroup('More:').helpCommand('help [command]', 'display help for command');
   kafkaCommands(
     program
       .command('kafka')

@@ -99,7 +99,7 @@ function sub(parent: Command, io: Io, path: string): void {
     )
     .addOption(formatOption())
     .option('-n, --count <n>', 'end after this many events', wholeNumber(1))
-    .option('--dry-run', 'show what would come and give it all back; ends by itself')
+    .option('--dry-run', 'show what would come, of each key the first, and give it all back; ends by itself')
     .addOption(streamOption())
     .addHelpText(
       'after',
@@ -124,7 +124,7 @@ function tail(parent: Command, io: Io, path: string): void {
       'beginning, latest, an offset (of --partition), a time, or 15m for that long ago (default: latest; with --no-follow beginning)',
     )
     .option('--partition <n>', 'this partition only', wholeNumber(0))
-    .option('-f, --follow', 'go on with what comes (default)', true)
+    .option('-f, --follow', 'go on with what comes (default)')
     .option('--no-follow', 'end where the stream ends now')
     .option('-n, --count <n>', 'end after this many events', wholeNumber(1))
     .addOption(formatOption())

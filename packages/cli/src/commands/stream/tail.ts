@@ -14,7 +14,7 @@ export interface TailOptions extends ServerOptions {
   readonly stream?: string;
   readonly from?: string;
   readonly partition?: number;
-  readonly follow: boolean;
+  readonly follow?: boolean;
   readonly count?: number;
   readonly format?: Format;
 }
@@ -32,7 +32,7 @@ export async function tail(io: Io, argument: string | undefined, options: TailOp
     }
   };
   try {
-    if (options.follow) {
+    if (options.follow !== false) {
       await withServer(options, async ({ client }) => {
         const { partition } = options;
         // Asked first: it tells at once that no server answers, where a tail would wait for it.
