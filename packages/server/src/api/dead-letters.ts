@@ -2,18 +2,18 @@
 import { ANONYMOUS, type Authorize, type DeadLetterQuery } from '@hadron/broker';
 import type { DeadLetter, Filter } from '@hadron/contracts';
 import { writeJsonEvent } from '@hadron/contracts/events';
+import { checkFilter, checkFilters } from '@hadron/contracts/filters';
 import type { Call } from './call.ts';
 import { RequestRefused } from './problem.ts';
 import { eventAt } from './records.ts';
 import type { Route } from './router.ts';
 import type { AskServices } from './services.ts';
-import { integer, list, object, optional, text } from './shape.ts';
+import { integer, object, optional, text } from './shape.ts';
 
 const LISTED = 100;
 const LISTED_MAX = 10_000;
 /** Letters that are settled with one append set. */
 const TOGETHER = 1_000;
-const FILTERS_MAX = 100;
 const PARTITION_MAX = 0x7fff_ffff;
 
 /** @param authorize asked about the stream that dead letters are copied to, which the path does not name */
@@ -77,14 +77,15 @@ function queryOf(call: Call): DeadLetterQuery {
   const filter = call.query('filter');
   let filters: readonly Filter[] | undefined;
   if (filter !== undefined) {
+    let parsed: unknown;
     try {
-      const parsed = JSON.parse(filter) as Filter | Filter[];
-      filters = Array.isArray(parsed) ? parsed : [parsed];
+      parsed = JSON.parse(filter);
     } catch {
       throw new RequestRefused(400, 'filter must be a filter in JSON, such as {"exact":{"type":"order.placed"}}', {
         field: 'filter',
       });
     }
+    filters = Array.isArray(parsed) ? checkFilters(parsed, 'filter') : [checkFilter(parsed, 'filter')];
   }
   return {
     stream: call.param('stream'),
@@ -110,7 +111,7 @@ function selectionOf(stream: string, body: Readonly<Record<string, unknown>>): D
     stream,
     group: optional(body['group'], 'group', text),
     code: optional(body['code'], 'code', text),
-    filters: optional(body['filters'], 'filters', (v, f) => list(v, f, FILTERS_MAX) as readonly Filter[]),
+    filters: optional(body['filters'], 'filters', checkFilters),
     limit: optional(body['limit'], 'limit', (v, f) => integer(v, f, 1, Number.MAX_SAFE_INTEGER)),
     position: optional(body['position'], 'position', (v, f) => {
       const { partition, offset } = object(v, f, ['partition', 'offset']);
