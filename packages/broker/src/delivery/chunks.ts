@@ -9,9 +9,15 @@ import {
   batchCodec,
   batchIsControl,
   batchSizeBytes,
+  ProtocolError,
   RecordCursor,
 } from '@hadron/kafka-protocol/records';
 import type { EventPartition, ReadBatches } from '../ports/event-log.ts';
+
+/** Of a slice and its places in three lists. */
+const RECORD_OVERHEAD = 120;
+/** Of the lists, and of memory of its own. */
+const CHUNK_OVERHEAD = 700;
 
 export class Chunk {
   readonly from: number;
@@ -21,7 +27,9 @@ export class Chunk {
   /** Each without its length prefix. */
   readonly records: Buffer[] = [];
   readonly timestamps: number[] = [];
-  bytes = 0;
+  bytes = CHUNK_OVERHEAD;
+  /** The first batch that cannot be decoded. What such batches hold is left out; the others are not affected. */
+  damaged: { readonly offset: number; readonly error: ProtocolError } | undefined;
 
   constructor(from: number, read: ReadBatches) {
     this.from = from;
@@ -33,14 +41,19 @@ export class Chunk {
       for (let at = 0; at < own.length; at += batchSizeBytes(own, at)) {
         if (batchIsControl(own, at)) continue;
         this.from = Math.min(this.from, batchBaseOffset(own, at));
-        cursor.open(own, at);
         const isPlain = batchCodec(own, at) === 0;
-        while (cursor.next()) {
-          const body = cursor.body();
-          this.offsets.push(cursor.offset);
-          this.records.push(body);
-          this.timestamps.push(cursor.timestamp);
-          this.bytes += RECORD_OVERHEAD + (isPlain ? 0 : body.length);
+        try {
+          cursor.open(own, at);
+          while (cursor.next()) {
+            const body = cursor.body();
+            this.offsets.push(cursor.offset);
+            this.records.push(body);
+            this.timestamps.push(cursor.timestamp);
+            this.bytes += RECORD_OVERHEAD + (isPlain ? 0 : body.length);
+          }
+        } catch (error) {
+          if (!(error instanceof ProtocolError)) throw error;
+          this.damaged ??= { offset: batchBaseOffset(own, at), error };
         }
       }
     }
@@ -59,14 +72,11 @@ export class Chunk {
   }
 }
 
-/** Of a slice and its places in three lists. */
-const RECORD_OVERHEAD = 120;
-
 export class ChunkCache {
   readonly #bytesMax: number;
-  /** Newest last. */
+  /** By partition, in the order of their offsets; none lies within another. */
   readonly #chunks = new Map<EventPartition, Chunk[]>();
-  readonly #order = new Set<Chunk>();
+  /** Newest last. */
   readonly #owners = new Map<Chunk, EventPartition>();
   #bytes = 0;
 
@@ -77,38 +87,49 @@ export class ChunkCache {
   /** The chunk that covers `offset`. */
   find(partition: EventPartition, offset: number): Chunk | undefined {
     const chunks = this.#chunks.get(partition);
-    if (chunks === undefined) return undefined;
-    for (let i = chunks.length - 1; i >= 0; i--) {
-      const chunk = chunks[i] as Chunk;
-      if (chunk.from <= offset && offset < chunk.next) return chunk;
-    }
-    return undefined;
+    const chunk = chunks?.[behind(chunks, offset) - 1];
+    return chunk !== undefined && offset < chunk.next ? chunk : undefined;
   }
 
   add(partition: EventPartition, chunk: Chunk): void {
-    const chunks = this.#chunks.get(partition);
-    if (chunks === undefined) this.#chunks.set(partition, [chunk]);
-    else chunks.push(chunk);
-    this.#order.add(chunk);
+    let chunks = this.#chunks.get(partition);
+    if (chunks === undefined) this.#chunks.set(partition, (chunks = []));
+    let first = behind(chunks, chunk.from);
+    const before = chunks[first - 1];
+    if (before !== undefined && before.next >= chunk.next) return; // somebody else was faster
+    if (before?.from === chunk.from) first--;
+    // What lies within it would hide it from `find`.
+    let end = first;
+    for (let other = chunks[end]; other !== undefined && other.next <= chunk.next; other = chunks[++end]) {
+      this.#bytes -= other.bytes;
+      this.#owners.delete(other);
+    }
+    chunks.splice(first, end - first, chunk);
     this.#owners.set(chunk, partition);
     this.#bytes += chunk.bytes;
-    for (const oldest of this.#order) {
+    for (const [oldest, owner] of this.#owners) {
       if (this.#bytes <= this.#bytesMax || oldest === chunk) break;
-      this.#drop(oldest);
+      this.#drop(oldest, owner);
     }
   }
 
-  forget(partition: EventPartition): void {
-    for (const chunk of [...(this.#chunks.get(partition) ?? [])]) this.#drop(chunk);
-  }
-
-  #drop(chunk: Chunk): void {
-    const partition = this.#owners.get(chunk) as EventPartition;
+  #drop(chunk: Chunk, partition: EventPartition): void {
     const chunks = this.#chunks.get(partition) as Chunk[];
-    chunks.splice(chunks.indexOf(chunk), 1);
+    chunks.splice(chunks.indexOf(chunk, Math.max(0, behind(chunks, chunk.from) - 2)), 1);
     if (chunks.length === 0) this.#chunks.delete(partition);
     this.#owners.delete(chunk);
-    this.#order.delete(chunk);
     this.#bytes -= chunk.bytes;
   }
+}
+
+/** Index of the first that begins behind `offset`. */
+function behind(chunks: readonly Chunk[], offset: number): number {
+  let low = 0;
+  let high = chunks.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((chunks[middle] as Chunk).from <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -58,6 +58,7 @@ export class PartitionReader {
       if (read.nextOffset <= offset) return undefined;
       const chunk = new Chunk(offset, read);
       this.#cache.add(partition, chunk);
+      if (chunk.damaged !== undefined) this.#passed(partition, chunk.damaged.offset, chunk.next, chunk.damaged.error);
       return chunk;
     } finally {
       read.release();
@@ -86,12 +87,9 @@ export class PartitionReader {
     if (partition.removed || offset < partition.startOffset) return undefined;
     const code = error instanceof HadronError ? error.code : 'INTERNAL';
     const { stream, index } = partition;
-    if (code === 'CORRUPT_DATA' || !(error instanceof HadronError)) {
+    if (code === 'CORRUPT_DATA') {
       const next = Math.max(offset + 1, this.#log.undamagedFrom(partition, offset));
-      this.#logger.error(
-        { stream, partition: index, offset, next, err: String(error) },
-        'events are damaged and passed',
-      );
+      this.#passed(partition, offset, next, error);
       const hole = new Chunk(offset, { parts: [], nextOffset: next, release() {} });
       this.#cache.add(partition, hole);
       return hole;
@@ -99,6 +97,11 @@ export class PartitionReader {
     if (code === 'OFFSET_OUT_OF_RANGE' || code === 'TOPIC_NOT_FOUND') return undefined;
     this.#logger.warn({ stream, partition: index, offset, err: String(error) }, 'events cannot be read; trying again');
     return new Promise((resolve) => void this.#clock.setTimer(RETRY_MS, resolve));
+  }
+
+  #passed(partition: EventPartition, offset: number, next: number, error: unknown): void {
+    const { stream, index } = partition;
+    this.#logger.error({ stream, partition: index, offset, next, err: String(error) }, 'events are damaged and passed');
   }
 }
 
