@@ -135,6 +135,7 @@ export async function open(options: OpenHadronOptions = {}, hooks: OpenHooks = {
     get deliveries() {
       return live().core.deliveries;
     },
+    recordSettings: (stream) => live().core.recordSettings(stream),
   };
   const live = (): Broker => {
     if (closed !== undefined) throw new HadronError('STORAGE_CLOSED', 'this Hadron is closed; open another');

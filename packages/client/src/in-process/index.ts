@@ -19,11 +19,11 @@ import type {
   TransportSession,
 } from '@hadron/contracts';
 import { readRecord, recordToEvent } from '@hadron/contracts/events';
+import type { ControlPlane } from '@hadron/server/control';
 import { closed } from '../errors.ts';
 import { Inbox } from '../inbox.ts';
 import { withCursors } from '../tail-cursor.ts';
 import { onAbort } from '../time.ts';
-import { control } from './control.ts';
 
 /**
  * What a broker offers. Asked for with each call: a broker that recovered from a disk failure has new ones.
@@ -46,6 +46,8 @@ import { control } from './control.ts';
 export interface BrokerServices {
   readonly events: EventStreams;
   readonly deliveries: DeliveryService;
+  /** How records without attributes of their own are seen as events; undefined: as by default. */
+  recordSettings?(stream: string): StreamInfo['records'];
 }
 
 /**
@@ -68,6 +70,8 @@ const TAIL_RECORDS_MAX = 1_000;
 class InProcessTransport implements Transport {
   readonly #services: BrokerServices;
   readonly #open = new Set<() => void>();
+  /** The routes of the HTTP API, loaded when first asked. */
+  #control: Promise<ControlPlane> | undefined;
   #closed = false;
 
   constructor(services: BrokerServices) {
@@ -177,7 +181,8 @@ class InProcessTransport implements Transport {
 
   async request(method: string, path: string, body?: unknown): Promise<unknown> {
     this.#check();
-    return control(this.#services, method, path, body);
+    this.#control ??= import('@hadron/server/control').then(({ controlPlane }) => controlPlane(this.#services));
+    return (await this.#control)(method, path, body);
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
 import { HadronError } from '@hadron/base';
 import type { HttpRequest, HttpResponse } from '../http/index.ts';
 import { type BodyBudget, readBody } from './body.ts';
+import { ControlCall } from './control-call.ts';
 import { PROBLEM_TYPE, problemOf, RequestRefused } from './problem.ts';
 import type { Params } from './router.ts';
 
@@ -16,49 +17,20 @@ interface CallContext {
   readonly onUnexpected: (error: unknown) => void;
 }
 
-export class Call {
+export class Call extends ControlCall {
   readonly request: HttpRequest;
   readonly response: HttpResponse;
-  /** A parameter of the route's pattern. @throws TypeError when it has none of that name */
-  readonly param: Params;
   /** Told of errors that are bugs. */
   private readonly onUnexpected: (error: unknown) => void;
-  private readonly search: string;
   private readonly budget: BodyBudget;
-  private parsed: URLSearchParams | undefined;
   private gone: AbortController | undefined;
 
   constructor(request: HttpRequest, response: HttpResponse, { param, search, budget, onUnexpected }: CallContext) {
+    super(param, search);
     this.request = request;
     this.response = response;
-    this.param = param;
-    this.search = search;
     this.budget = budget;
     this.onUnexpected = onUnexpected;
-  }
-
-  /** A parameter of the query, the first of its name; undefined when absent. */
-  query(name: string): string | undefined {
-    if (this.search === '') return undefined;
-    this.parsed ??= new URLSearchParams(this.search);
-    return this.parsed.get(name) ?? undefined;
-  }
-
-  /** @throws RequestRefused when it is not a whole number between the two */
-  number(name: string, min: number, max: number): number | undefined {
-    const text = this.query(name);
-    if (text === undefined) return undefined;
-    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= min && value <= max) return value;
-    throw new RequestRefused(400, `?${name}= must be a whole number from ${min} to ${max}`, { field: name });
-  }
-
-  /** `?name=true`, or the name alone. @throws RequestRefused when it is something else */
-  flag(name: string): boolean {
-    const text = this.query(name);
-    if (text === undefined || text === 'false') return false;
-    if (text === '' || text === 'true') return true;
-    throw new RequestRefused(400, `?${name}= must be true or false`, { field: name });
   }
 
   header(name: string): string | undefined {
@@ -123,10 +95,6 @@ export class Call {
       ...headers,
     ]);
     response.end(this.headOnly ? undefined : body);
-  }
-
-  sendJson(status: number, value: unknown, headers?: readonly string[]): void {
-    this.send(status, 'application/json', JSON.stringify(value), headers);
   }
 
   /** Answers with a problem; once an answer has begun, its connection is cut, so that nobody takes it for a whole one. */

@@ -3,10 +3,10 @@ import { ANONYMOUS, type Authorize, type DeadLetterQuery } from '@hadron/broker'
 import type { DeadLetter, Filter } from '@hadron/contracts';
 import { writeJsonEvent } from '@hadron/contracts/events';
 import { checkFilter, checkFilters } from '@hadron/contracts/filters';
-import type { Call } from './call.ts';
+import type { ControlCall } from './control-call.ts';
 import { RequestRefused } from './problem.ts';
 import { eventAt } from './records.ts';
-import type { Route } from './router.ts';
+import type { ControlRoute } from './router.ts';
 import type { AskServices } from './services.ts';
 import { integer, object, optional, text } from './shape.ts';
 
@@ -17,8 +17,8 @@ const TOGETHER = 1_000;
 const PARTITION_MAX = 0x7fff_ffff;
 
 /** @param authorize asked about the stream that dead letters are copied to, which the path does not name */
-export function deadLetterRoutes(services: AskServices, authorize: Authorize): readonly Route[] {
-  const target: Route['target'] = (param) => ({ kind: 'Stream', name: param('stream') });
+export function deadLetterRoutes(services: AskServices, authorize: Authorize): readonly ControlRoute[] {
+  const target: ControlRoute['target'] = (param) => ({ kind: 'Stream', name: param('stream') });
   return [
     {
       method: 'GET',
@@ -73,7 +73,7 @@ export function deadLetterRoutes(services: AskServices, authorize: Authorize): r
 
 const SELECTION = ['group', 'code', 'filters', 'position'];
 
-function queryOf(call: Call): DeadLetterQuery {
+function queryOf(call: ControlCall): DeadLetterQuery {
   const filter = call.query('filter');
   let filters: readonly Filter[] | undefined;
   if (filter !== undefined) {
@@ -131,7 +131,7 @@ async function countOf(letters: AsyncIterable<unknown>): Promise<number> {
 
 /** Some letters at a time, so that neither memory nor an append set grows with their number. */
 async function settle(
-  call: Call,
+  call: ControlCall,
   letters: AsyncIterable<DeadLetter>,
   body: Readonly<Record<string, unknown>>,
   apply: (letters: readonly DeadLetter[]) => Promise<number>,

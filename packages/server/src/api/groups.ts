@@ -2,9 +2,9 @@
 import type { Action } from '@hadron/broker';
 import { parseGroupRequest, parseStart } from '@hadron/contracts';
 import { parseAnswers } from './answers.ts';
-import type { Call } from './call.ts';
+import type { ControlCall } from './control-call.ts';
 import { deliveriesOf } from './records.ts';
-import type { Method, Route } from './router.ts';
+import type { ControlRoute, Method } from './router.ts';
 import type { AskServices } from './services.ts';
 import { integer, list, object, optional } from './shape.ts';
 
@@ -17,14 +17,14 @@ const LISTED_MAX = 10_000;
 const PARTITION_MAX = 0x7fff_ffff;
 const START_OFFSETS_MAX = 100_000;
 
-export function groupRoutes(services: AskServices): readonly Route[] {
+export function groupRoutes(services: AskServices): readonly ControlRoute[] {
   const deliveries = () => services().deliveries;
   const route = (
     method: Method,
     pattern: string,
     action: Action,
-    handle: (call: Call, stream: string, group: string) => Promise<void> | void,
-  ): Route => ({
+    handle: (call: ControlCall, stream: string, group: string) => Promise<void> | void,
+  ): ControlRoute => ({
     method,
     pattern: `${GROUP}${pattern}`,
     action,

@@ -1,7 +1,6 @@
 /** The API over HTTP and WebSocket: the door and its table of routes. README.md is the map. */
-import { deadLetterRoutes } from './dead-letters.ts';
+import { controlRoutes } from './control.ts';
 import { ApiDoor, type ApiDoorOptions } from './door.ts';
-import { groupRoutes } from './groups.ts';
 import { infoRoutes, type ServerInfo } from './info.ts';
 import { publishRoute } from './publish.ts';
 import { readRoutes } from './read.ts';
@@ -34,8 +33,7 @@ export function apiDoor(options: ApiOptions): ApiDoor {
       ...infoRoutes(info),
       publishRoute(services),
       ...readRoutes(services, tails),
-      ...groupRoutes(services),
-      ...deadLetterRoutes(services, options.authorize),
+      ...controlRoutes(services, options.authorize),
       ...options.routes,
     ],
     sockets: [sessionRoute(services, clock, onBug), socketPublishRoute(services)],

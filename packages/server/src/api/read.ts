@@ -1,6 +1,6 @@
 /**
- * `GET /v1/streams/{stream}/events`: events as a page, as lines, or as they come; and `GET /v1/streams/{stream}`. No group
- * and no progress: who reads keeps the place, an opaque cursor over all partitions.
+ * `GET /v1/streams/{stream}/events`: events as a page, as lines, or as they come. No group and no progress: who reads
+ * keeps the place, an opaque cursor over all partitions.
  */
 import type { EventStreams, TailFrom } from '@hadron/broker';
 import { MEDIA_TYPES } from '@hadron/contracts/events';
@@ -19,17 +19,6 @@ const PARTITION_MAX = 0x7fff_ffff;
 
 export function readRoutes(services: AskServices, tails: Tails): readonly Route[] {
   return [
-    {
-      method: 'GET',
-      pattern: '/v1/streams/{stream}',
-      action: 'read',
-      target: (param) => ({ kind: 'Stream', name: param('stream') }),
-      async handle(call) {
-        // How records become events is for those who read records: here they are read as events.
-        const { name, topicId, partitions } = await services().events.info(call.param('stream'));
-        call.sendJson(200, { name, topicId, partitions });
-      },
-    },
     {
       method: 'GET',
       pattern: '/v1/streams/{stream}/events',

@@ -1,6 +1,7 @@
 /** Which handler a request belongs to: a table of routes, looked up by method and path, segment by segment. */
 import type { Action, Target } from '@hadron/broker';
 import type { Call } from './call.ts';
+import type { ControlCall } from './control-call.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -30,6 +31,11 @@ export interface Route extends Place, Guarded {
    * else as INTERNAL. HEAD comes here as GET.
    */
   readonly handle: (call: Call) => void | Promise<void>;
+}
+
+/** A route whose answer is one piece of JSON, to whoever asks and however. */
+export interface ControlRoute extends Place, Guarded {
+  readonly handle: (call: ControlCall) => void | Promise<void>;
 }
 
 /** A route of the table, for one path. */
