@@ -3,8 +3,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Line, linesOf } from './lines.ts';
 
-const read = async (chunks: readonly (Uint8Array | string)[], bytesMax?: number): Promise<Line[]> =>
-  Array.fromAsync(linesOf(Readable.from(chunks, { objectMode: true }), bytesMax));
+const read = async (chunks: readonly (Uint8Array | string)[], bytesMax?: number): Promise<Line[]> => {
+  const lines: Line[] = [];
+  for await (const line of linesOf(Readable.from(chunks, { objectMode: true }), bytesMax)) lines.push(line);
+  return lines;
+};
 
 describe('lines', () => {
   test('are numbered; blank ones are left out; only a line feed ends one', async () => {

@@ -82,7 +82,9 @@ describe('the tree of commands', () => {
       const program = buildProgram(fakeIo({ env }));
       const verb = program.commands.find((c) => c.name() === 'stream')?.commands.find((c) => c.name() === 'tail');
       let got: unknown;
-      verb?.action((_stream: string, { url, token }: { url?: string; token?: string }) => (got = [url, token]));
+      verb?.action((_stream: string, { url, token }: { url?: string; token?: string }) => {
+        got = [url, token];
+      });
       await program.parseAsync(args, { from: 'user' });
       return got;
     };
