@@ -81,7 +81,8 @@ export class RpcDoor {
 
   private grpc(request: Http2ServerRequest, path: string): void {
     const { stream } = request;
-    if (stream.destroyed || stream.session === undefined) return;
+    // Node tells of a stream a tick later: a client may have reset it by then, or be gone, and nobody can be answered.
+    if (stream.destroyed || stream.closed || stream.session === undefined) return;
     this.greet(stream.session as ServerHttp2Session);
     const { clock, logger } = this.options;
     const call = new GrpcCall(stream, request.headers, path, {

@@ -83,7 +83,7 @@ export class GrpcCall implements Call {
       this.end(error);
       return;
     }
-    if (this.over) return;
+    if (this.over || stream.closed || stream.destroyed) return; // 'close' follows
     this.respond();
     stream.on('data', (chunk: Buffer) => this.received(chunk));
     // A client of Node that cancels ends its side first and resets the call right behind: that is no clean end.

@@ -1,3 +1,4 @@
+import http2 from 'node:http2';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
@@ -247,6 +248,27 @@ describe('calls', () => {
       ),
       { numRuns: 150 },
     );
+    expect((await (await client.unary(INFO, encodeInfoRequest, 'orders')).ended).status).toBe(0);
+    await until(() => server.door.openCalls === 0);
+  });
+
+  test('a client that cancels at once, or dies at once, is no trouble to others', async () => {
+    const server = await start();
+    for (let i = 0; i < 40; i++) {
+      const session = http2.connect(`http://${server.authority}`);
+      session.on('error', () => undefined);
+      await new Promise((resolve) => session.once('connect', resolve));
+      for (const path of [PUBLISH, CONSUME, TAIL, INFO]) {
+        const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' };
+        const stream = session.request(headers);
+        stream.on('error', () => undefined);
+        stream.close(http2.constants.NGHTTP2_CANCEL); // in the same packet as its beginning
+        session.request(headers).on('error', () => undefined);
+      }
+      if (i % 2 === 0) await new Promise(setImmediate);
+      session.destroy();
+    }
+    const client = server.client();
     expect((await (await client.unary(INFO, encodeInfoRequest, 'orders')).ended).status).toBe(0);
     await until(() => server.door.openCalls === 0);
   });
