@@ -3,8 +3,7 @@
  * A record for another shard goes into the set as an outbox entry; {@link AppendSets.put} hides which.
  */
 import { HadronError } from '@hadron/base';
-import type { EventLog, Put, Ticket } from '../ports/event-log.ts';
-import type { StateRecord } from '../state/state-log.ts';
+import type { EventLog, Put, StateRecord, Ticket } from '../ports/event-log.ts';
 import { outboxRecord, type OutboxEntry } from './records.ts';
 import type { SetPart } from './types.ts';
 

@@ -7,7 +7,7 @@
  *
  * Life: construct, {@link Deliveries.replay} every record of the state log, {@link Deliveries.start}, {@link Deliveries.close}.
  */
-import { type Clock, HadronError, type Logger, type Random, type Timer } from '@hadron/base';
+import { type Clock, Deadline, Deadlines, HadronError, type Logger, type Random, type Timer } from '@hadron/base';
 import type {
   AnswerResult,
   DeadLetter,
@@ -20,10 +20,8 @@ import type {
 } from '@hadron/contracts';
 import type { RecordSettings } from '@hadron/contracts/events';
 import { type CompiledFilter, compileFilters } from '@hadron/contracts/filters';
-import { Deadline, Deadlines } from '../groups/deadlines.ts';
-import type { EventLog, EventPartition, EventStream } from '../ports/event-log.ts';
+import type { EventLog, EventPartition, EventStream, Replayed, StateRecord } from '../ports/event-log.ts';
 import { infoOf } from '../ports/stream-info.ts';
-import type { Replayed, StateRecord } from '../state/state-log.ts';
 import { AppendSets, type Contribution } from './append-sets.ts';
 import { ChunkCache } from './chunks.ts';
 import type { DeliverySabotage } from './core/machine.ts';

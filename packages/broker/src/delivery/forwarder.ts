@@ -4,8 +4,7 @@
  * crash between there and here makes it look at that number again and only remove the entry.
  */
 import type { Clock, HadronError, Logger } from '@hadron/base';
-import type { EventLog, EventPartition } from '../ports/event-log.ts';
-import type { StateRecord } from '../state/state-log.ts';
+import type { EventLog, EventPartition, StateRecord } from '../ports/event-log.ts';
 import type { AppendSets, Outbox } from './append-sets.ts';
 import { arrivedRecord, outboxRecord, type OutboxEntry } from './records.ts';
 import type { SetPart } from './types.ts';

@@ -2,9 +2,8 @@
  * A group on one partition while somebody consumes it: drives the machine between its source, the sessions and the append
  * sets. Made when a session or an answer comes, dropped when nothing is out any more; the progress stays.
  */
-import { HadronError, type Logger, type Random } from '@hadron/base';
+import { Deadline, HadronError, type Logger, type Random } from '@hadron/base';
 import type { GroupSettings, SettledAs } from '@hadron/contracts';
-import { Deadline } from '../groups/deadlines.ts';
 import type { AppendSets } from './append-sets.ts';
 import type { Delivery } from './core/delivery.ts';
 import { Deque } from './core/deque.ts';

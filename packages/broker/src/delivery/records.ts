@@ -15,7 +15,7 @@
  */
 import { HadronError, readI64, readU32, writeI32, writeI64 } from '@hadron/base';
 import type { GroupSettings } from '@hadron/contracts';
-import type { StateRecord } from '../state/state-log.ts';
+import type { StateRecord } from '../ports/event-log.ts';
 import type { RecordSet } from './core/machine.ts';
 import { type Failure, type Mark, Progress, type Redrive } from './core/progress.ts';
 

@@ -1,5 +1,4 @@
-import type { Random } from '@hadron/base';
-import { Deadline, Deadlines } from './deadlines.ts';
+import { Deadline, Deadlines, type Random } from '@hadron/base';
 import { type Alarm, type Group, type Member, metadataOf, NO_BYTES } from './group.ts';
 import { Joining } from './joining.ts';
 import { commit, commitRefusal, expire, fetch, forgetTopic, refuseCommit, type TopicIdOf } from './offsets.ts';

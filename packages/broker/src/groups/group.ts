@@ -1,5 +1,4 @@
-import { assert, type ErrorCode } from '@hadron/base';
-import { Deadline } from './deadlines.ts';
+import { assert, Deadline, type ErrorCode } from '@hadron/base';
 import type { CommittedOffset, GroupImage, MemberImage } from './records.ts';
 import { canRebalance, type GroupEvent, type GroupState, transition } from './transitions.ts';
 import type { JoinGroupResponse, Protocol } from './types.ts';

@@ -1,5 +1,4 @@
-import { assert, type Random, uuid } from '@hadron/base';
-import { Deadline, type Deadlines } from './deadlines.ts';
+import { assert, Deadline, type Deadlines, type Random, uuid } from '@hadron/base';
 import { type Alarm, type Group, type Member, NO_BYTES, sameProtocols } from './group.ts';
 import type { MemberImage } from './records.ts';
 import { imageOf, joined, joinFailed, type Rebalance } from './rebalance.ts';

@@ -1,5 +1,4 @@
-import { assert, type ErrorCode } from '@hadron/base';
-import type { Deadlines } from './deadlines.ts';
+import { assert, type Deadlines, type ErrorCode } from '@hadron/base';
 import { type Alarm, type Group, type Member, NO_BYTES } from './group.ts';
 import type { GroupImage } from './records.ts';
 import type { GroupStore } from './store.ts';

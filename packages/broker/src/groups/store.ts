@@ -1,4 +1,4 @@
-import type { Deadlines } from './deadlines.ts';
+import type { Deadlines } from '@hadron/base';
 import { type Alarm, Group } from './group.ts';
 import { type Change, decodeRecord, encodeChange } from './records.ts';
 import type { Turn } from './turn.ts';

@@ -11,6 +11,8 @@ import type { Durability } from '@hadron/log';
 import type { TopicSettings } from '../config/index.ts';
 import type { StateRecord } from '../state/state-log.ts';
 
+export type { Replayed, StateRecord } from '../state/state-log.ts';
+
 /** One partition of a stream. The object lives as long as the partition; `removed` says that it is gone. */
 export interface EventPartition {
   readonly stream: string;

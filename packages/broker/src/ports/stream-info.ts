@@ -10,6 +10,23 @@ export function infoOf({ name, topicId, partitions, settings }: EventStream): St
 }
 
 /** How the records of a stream are seen as events (cloudevents.md §5.4). Undefined: as by default. */
-export function recordSettingsOf({ events }: Pick<TopicSettings, 'events'>): RecordSettings | undefined {
-  return events === DEFAULT_RECORD_SETTINGS.interpret ? undefined : { ...DEFAULT_RECORD_SETTINGS, interpret: events };
+export function recordSettingsOf({
+  events: interpret,
+  eventsType: type,
+  eventsContentType,
+  eventsHeaders,
+}: Pick<TopicSettings, 'events' | 'eventsType' | 'eventsContentType' | 'eventsHeaders'>): RecordSettings | undefined {
+  const none = DEFAULT_RECORD_SETTINGS;
+  const asByDefault = interpret === none.interpret && type === none.type && eventsContentType === '';
+  if (asByDefault && eventsHeaders.length === 0) return undefined;
+  const pairs = eventsHeaders.map((pair): [string, string] => {
+    const at = pair.lastIndexOf('=');
+    return [pair.slice(0, at), pair.slice(at + 1)];
+  });
+  return {
+    interpret,
+    type,
+    datacontenttype: eventsContentType === '' ? undefined : eventsContentType,
+    attributesFromHeaders: new Map(pairs),
+  };
 }

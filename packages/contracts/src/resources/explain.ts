@@ -1,5 +1,5 @@
 /** `hadron explain KIND.field`: what a field means, what it takes, and what is below it. */
-import { HadronError } from '@hadron/base';
+import { HadronError } from '@hadron/base/errors';
 import { allowedBy, type JsonSchema, jsonSchema, schemaAt, typesOf } from './json-schema.ts';
 import { KINDS, kindNamed } from './kinds.ts';
 

@@ -3,7 +3,7 @@
  * `app` (has the label), `!app`; with commas between them, all must hold. A missing label is not equal to anything, so `!=`
  * and `notin` hold for it.
  */
-import { HadronError } from '@hadron/base';
+import { HadronError } from '@hadron/base/errors';
 import { LABEL_KEY, LABEL_VALUE } from './metadata.ts';
 
 export type Labels = Readonly<Record<string, string>>;

@@ -1,6 +1,6 @@
 /** An event of which more is to be remembered than its offset: it is delayed, out, failing, in backoff or settling. */
+import { Deadline } from '@hadron/base';
 import type { SettledAs } from '@hadron/contracts';
-import { Deadline } from '../../groups/deadlines.ts';
 import type { Lane } from './lane.ts';
 import type { DeliveryState } from './life.ts';
 import type { Failure } from './progress.ts';

@@ -5,7 +5,7 @@
  * Always true: `waiting` is ascending; `active` are at most the window's number, all handed out to `session`. Another session
  * gets the next one only when none is active: else a crash could bring one again that the other session never saw.
  */
-import { Deadline } from '../../groups/deadlines.ts';
+import { Deadline } from '@hadron/base';
 import type { Delivery } from './delivery.ts';
 import type { Session } from './sessions.ts';
 

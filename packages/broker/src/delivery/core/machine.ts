@@ -9,9 +9,8 @@
  * After a start it reads again from the floor: what is settled is passed, what failed before waits in its lane until it is
  * due. So lanes are right before anything new is read, and a group that nobody consumes costs its progress and no more.
  */
-import type { Random } from '@hadron/base';
+import { Deadlines, type Random } from '@hadron/base';
 import type { GroupSettings, SettledAs, Verdict } from '@hadron/contracts';
-import { Deadlines } from '../../groups/deadlines.ts';
 import type { Now, SourceItem } from '../types.ts';
 import { Delivery, type End } from './delivery.ts';
 import { Deque } from './deque.ts';
