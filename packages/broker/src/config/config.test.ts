@@ -78,6 +78,9 @@ describe('tables', () => {
       'hadron.dedupe.window.ms': '0',
       'hadron.durability': 'fsync',
       'hadron.events': 'lenient',
+      'hadron.events.content.type': '',
+      'hadron.events.headers': '',
+      'hadron.events.type': 'rs.hadron.record.v1',
     };
     expect(Object.fromEntries(listed)).toEqual(expected);
   });
@@ -110,6 +113,9 @@ describe('topic settings', () => {
       dedupeWindowMs: 0,
       dedupeEntries: 100_000,
       events: 'lenient',
+      eventsType: 'rs.hadron.record.v1',
+      eventsContentType: '',
+      eventsHeaders: [],
     });
   });
 
@@ -156,6 +162,12 @@ describe('topic settings', () => {
     ['hadron.durability', 'maybe'],
     ['hadron.dedupe.entries', '0'],
     ['hadron.events', 'strict'],
+    ['hadron.events.type', ''],
+    ['hadron.events.content.type', 'json'],
+    ['hadron.events.headers', 'order-id'],
+    ['hadron.events.headers', 'order-id=Subject'],
+    ['hadron.events.headers', 'order-id=id'],
+    ['hadron.events.headers', 'a=subject,a=tenant'],
   ])('%s = %j is refused', (key, text) => {
     expect(failure(() => resolveTopicSettings({ [key]: text }, brokerDefaults)).code).toBe('CONFIG_INVALID');
   });

@@ -84,7 +84,13 @@ export interface TopicSettings {
   /** 0: no deduplication. */
   readonly dedupeWindowMs: number;
   readonly dedupeEntries: number;
+  /** How records are seen as events (cloudevents.md §5.3, §5.4). */
   readonly events: 'off' | 'lenient' | 'required';
+  readonly eventsType: string;
+  /** Empty: none. */
+  readonly eventsContentType: string;
+  /** `header=attribute`. */
+  readonly eventsHeaders: readonly string[];
 }
 
 /**
@@ -134,6 +140,9 @@ export function resolveTopicSettings(
     dedupeWindowMs: value('hadron.dedupe.window.ms'),
     dedupeEntries: value('hadron.dedupe.entries'),
     events: value('hadron.events'),
+    eventsType: value('hadron.events.type'),
+    eventsContentType: value('hadron.events.content.type'),
+    eventsHeaders: value('hadron.events.headers'),
   };
   if (settings.minCompactionLagMs > settings.maxCompactionLagMs) {
     throw new HadronError(

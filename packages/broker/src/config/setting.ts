@@ -106,6 +106,14 @@ export function oneOf<const C extends string>(fallback: C, choices: readonly C[]
   };
 }
 
+/** A text that `pattern` allows, as a whole; `allowed` says so in words. */
+export function text(
+  fallback: string,
+  { pattern, allowed, ...described }: Described & { readonly pattern: RegExp; readonly allowed: string },
+): Setting<string> {
+  return { type: 'string', fallback, allowed, ...described, parse: (said) => (pattern.test(said) ? said : undefined) };
+}
+
 /** A comma-separated list without duplicates. Without `choices` anything goes. */
 export function list(
   fallback: string,

@@ -4,7 +4,7 @@
  * A topic's effective value is its own override, else the broker setting that is its synonym, else the default; see
  * resolve.ts. `from` lists those synonyms, strongest first; one with a `unit` counts in minutes or hours.
  */
-import { bool, double, int, LONG_MAX, list, long, oneOf, type Setting, type SettingValue } from './setting.ts';
+import { bool, double, int, LONG_MAX, list, long, oneOf, type Setting, type SettingValue, text } from './setting.ts';
 
 export interface Synonym {
   readonly key: string;
@@ -20,6 +20,10 @@ const ONE_DISK = 'there is no copy to throttle or wait for on one node';
 const NO_TIER = 'there is no tiered storage yet';
 const DURABLE = 'what is acknowledged is synced by group commit; see hadron.durability';
 const AS_SENT = 'batches are stored exactly as the producer compressed them';
+
+/** What a record is by itself (cloudevents.md §5.3) is no header's to say. */
+const HEADER_PAIR =
+  /^[^=,]{1,249}=(?!(?:id|source|type|specversion|time|data|datacontenttype|hadronpartition|hadronoffset)$)[a-z0-9]{1,64}$/;
 
 const topic = <V extends SettingValue>(setting: Setting<V>, ...from: (string | Synonym)[]): TopicConfig<V> => ({
   ...setting,
@@ -97,6 +101,35 @@ export const TOPIC_CONFIGS = {
   'hadron.events': topic(
     oneOf('lenient', ['off', 'lenient', 'required'], {
       doc: 'How records are seen as CloudEvents: lenient, by their ce_ headers, and records without them as events made of position and value; off, all of them as the latter; required, records that are no CloudEvent are refused (INVALID_RECORD).',
+    }),
+  ),
+  'hadron.events.content.type': topic(
+    text('', {
+      pattern: /^$|^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}$/,
+      allowed: 'a media type such as application/json, or empty for none',
+      doc: 'The datacontenttype of records without CloudEvents headers that name none in a header content-type.',
+    }),
+  ),
+  'hadron.events.headers': topic({
+    ...list('', undefined, {
+      doc: 'Record headers that become attributes of records without CloudEvents headers: header=attribute, separated by commas; subject, dataschema or extensions.',
+    }),
+    allowed:
+      'pairs such as order-id=subject,tenant=tenant: a header name, and an attribute in lower-case letters and digits that a record does not have of itself',
+    parse(said) {
+      const pairs = said.split(',').map((pair) => pair.trim());
+      if (said.trim() === '') return [];
+      if (pairs.some((pair) => !HEADER_PAIR.test(pair))) return undefined;
+      return new Set(pairs.map((pair) => pair.slice(0, pair.lastIndexOf('=')))).size === pairs.length
+        ? pairs
+        : undefined;
+    },
+  }),
+  'hadron.events.type': topic(
+    text('rs.hadron.record.v1', {
+      pattern: /^[^\p{Cc}\p{Cs}]{1,256}$/u,
+      allowed: 'a text of 1 to 256 characters',
+      doc: 'The type of records without CloudEvents headers, seen as events.',
     }),
   ),
   'index.interval.bytes': topic(
