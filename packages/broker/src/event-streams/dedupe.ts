@@ -64,7 +64,7 @@ export class StreamDedupe {
     for (const p of this.stream.partitions) {
       const at = this.positions[p.index];
       if (at === undefined) {
-        if (p.visibleOffset > p.startOffset) return this.begin(p);
+        if (p.visibleOffset > p.startOffset) return this.begin();
         this.positions[p.index] = p.visibleOffset;
         continue;
       }
@@ -93,10 +93,33 @@ export class StreamDedupe {
     }
   }
 
-  private async begin(p: EventPartition): Promise<void> {
-    const share = Math.ceil(this.entriesMax / this.stream.partitions.length);
-    const young = await this.log.offsetForTime(p, this.oldestMs());
-    this.positions[p.index] ??= Math.max(p.startOffset, young, p.visibleOffset - share);
+  /**
+   * Finds where to begin in the partitions that were not read yet: at the newest events, as many as the window holds, in
+   * whichever partitions they lie. So it looks for the moment since which there are no more than that.
+   */
+  private async begin(): Promise<void> {
+    const { entriesMax } = this;
+    const partitions = this.stream.partitions.filter((p) => this.positions[p.index] === undefined);
+    const since = (ms: number): Promise<number[]> => Promise.all(partitions.map((p) => this.log.offsetForTime(p, ms)));
+    const count = (offsets: readonly number[]): number =>
+      partitions.reduce((sum, p, i) => sum + p.visibleOffset - (offsets[i] as number), 0);
+    let tooEarly = this.oldestMs();
+    let starts = await since(tooEarly);
+    if (count(starts) > entriesMax) {
+      let early = starts;
+      let late = this.clock.wallMs() + 1;
+      starts = await since(late);
+      while (late - tooEarly > 1) {
+        const middle = Math.floor((tooEarly + late) / 2);
+        const offsets = await since(middle);
+        if (count(offsets) > entriesMax) [tooEarly, early] = [middle, offsets];
+        else [late, starts] = [middle, offsets];
+      }
+      // Of those of one moment, such as a large batch, as many as there is room for.
+      const room = Math.max(0, Math.floor((entriesMax - count(starts)) / partitions.length));
+      starts = starts.map((start, i) => Math.max(early[i] as number, start - room));
+    }
+    partitions.forEach((p, i) => (this.positions[p.index] ??= Math.max(p.startOffset, starts[i] as number)));
   }
 
   private absorb(p: EventPartition, from: number, read: ReadBatches): number {

@@ -525,6 +525,27 @@ describe('the deduplication window', () => {
     expect((await w.ids('s')).length).toBe(2);
   });
 
+  test('after a crash it holds the newest events, whichever partitions they are in', async () => {
+    const w = await World.open();
+    await w.stream('s', 4, config);
+    const some = (prefix: string, count: number): CloudEvent[] =>
+      Array.from({ length: count }, (_, i) => event(`${prefix}${i}`));
+    await w.publish('s', some('old', 50), { partition: 1 });
+    await w.sim.scheduler.runFor(10);
+    const hot = await w.publish('s', some('hot', 60), { partition: 0 });
+    await w.sim.scheduler.runFor(10);
+    const last = await w.publish('s', some('last', 40), { partition: 3 });
+    await w.crash();
+    expect(await w.publish('s', [...some('hot', 60), ...some('last', 40)])).toEqual([...hot, ...last]);
+    expect(await w.publish('s', some('old', 1), { partition: 1 })).toEqual([{ partition: 1, offset: 50 }]);
+
+    // One batch of one moment, larger than the window: its end.
+    await w.stream('t', 1, config);
+    const batch = await w.publish('t', some('b', 150));
+    await w.crash();
+    expect(await w.publish('t', some('b', 150).slice(50))).toEqual(batch.slice(50));
+  });
+
   test('a duplicate of an event that cannot be stored is not answered as if it were', async () => {
     const log = new MemoryEventLog({ autoSync: true });
     log.createStream('s', 2, undefined, config);
