@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { silentLogger } from '@hadron/base';
-import { loadSettings, startServer } from '@hadron/server';
+import { loadSettings, type RunningServer, startServer } from '@hadron/server';
 import { fakeIo, type FakeIo } from './fake-io.ts';
 import { run } from './program.ts';
 
@@ -25,14 +25,19 @@ export interface TestServer {
   out(args: readonly string[], input?: string): Promise<string>;
   /** The same as JSON, `--output json` added. */
   json<T = unknown>(args: readonly string[], input?: string): Promise<T>;
+  /** Stops the server and starts it again at the same address. */
+  restart(): Promise<void>;
   close(): Promise<void>;
 }
 
 export async function openServer(): Promise<TestServer> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hadron-cli-'));
-  const flags = { data: path.join(folder, 'data'), kafkaPort: '0', httpPort: '0', listen: ['127.0.0.1'] };
-  const { settings } = await loadSettings({ flags, env: {}, cwd: folder, readText: () => '' });
-  const server = await startServer(settings, { logger: silentLogger });
+  const start = async (httpPort: string): Promise<RunningServer> => {
+    const flags = { data: path.join(folder, 'data'), kafkaPort: '0', httpPort, listen: ['127.0.0.1'] };
+    const { settings } = await loadSettings({ flags, env: {}, cwd: folder, readText: () => '' });
+    return startServer(settings, { logger: silentLogger });
+  };
+  let server = await start('0');
   const url = `http://127.0.0.1:${server.httpAddress.port}`;
   const io: TestServer['io'] = (options) => ({
     ...fakeIo({ ...options, env: { HADRON_URL: url, ...options?.env } }),
@@ -57,6 +62,11 @@ export async function openServer(): Promise<TestServer> {
     out,
     json: async <T>(args: readonly string[], input?: string) =>
       JSON.parse(await out([...args, '--output', 'json'], input)) as T,
+    async restart() {
+      const { port } = server.httpAddress;
+      await server.close();
+      server = await start(String(port));
+    },
     async close() {
       await server.close();
       fs.rmSync(folder, { recursive: true, force: true });

@@ -377,6 +377,25 @@ describe('export and import', () => {
   });
 });
 
+test('sub and tail outlive the server, and say once that it is away', async () => {
+  const own = await openServer();
+  await own.out(['pub', 'r', 'one', '--type', 't']);
+  const sub = own.io();
+  const tail = own.io();
+  const ends = [
+    run(['sub', 'r', '-g', 'g', '-d', '--start-beginning', '--format', 'data'], sub),
+    run(['tail', 'r', '--from', 'beginning', '--format', 'data'], tail),
+  ];
+  await expect.poll(() => [sub.out(), tail.out()]).toEqual(['one\n', 'one\n']);
+  await own.restart();
+  await own.out(['pub', 'r', 'two', '--type', 't']);
+  await expect.poll(() => [sub.out(), tail.out()], { timeout: 10_000 }).toEqual(['one\ntwo\n', 'one\ntwo\n']);
+  process.emit('SIGTERM', 'SIGTERM');
+  expect(await Promise.all(ends)).toEqual([0, 0]);
+  expect(sub.err()).toBe(`${own.url} does not answer; trying again until it does\n`);
+  await own.close();
+});
+
 test('hadron.md §12: the original command line, where the URL names the stream', async () => {
   await publish('shop.orders', 1);
   await publish('shop', 2);
