@@ -9,26 +9,13 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { ROOT } from './sources.mjs';
+import { lintHolds, references } from './walls.mjs';
 
 const bin = (file) => path.join(ROOT, 'node_modules', file);
 const TSC = bin('typescript/bin/tsc');
 const GENERATE = path.join(ROOT, 'packages/kafka-protocol/scripts/generate.ts');
 const GENERATE_PROTO = path.join(ROOT, 'packages/contracts/scripts/generate-proto.ts');
 const DOCS = path.join(ROOT, 'docs/generate.ts');
-
-/** Which packages a package may import: the table of ARCHITECTURE.md. The lint rules in .oxlintrc.json hold the same walls per file. */
-const MAY_IMPORT = {
-  base: [],
-  log: ['base'],
-  'kafka-protocol': ['base'],
-  cesql: ['base'],
-  contracts: ['base', 'cesql'],
-  broker: ['base', 'log', 'kafka-protocol', 'contracts'],
-  server: ['base', 'log', 'kafka-protocol', 'contracts', 'broker'],
-  client: ['base', 'log', 'kafka-protocol', 'contracts', 'broker', 'server'],
-  cli: ['base', 'log', 'kafka-protocol', 'contracts', 'broker', 'server', 'client'],
-  testkit: ['base', 'log', 'kafka-protocol', 'broker', 'server'],
-};
 
 const steps = [
   { name: 'format (biome)', run: () => node([bin('@biomejs/biome/bin/biome'), 'format', '--max-diagnostics=20', '.']) },
@@ -37,7 +24,8 @@ const steps = [
   { name: 'lint (oxlint, type-aware)', run: () => node([bin('oxlint/bin/oxlint'), '--type-aware', '--deny-warnings']) },
   { name: 'types of tests', run: () => node([TSC, '-p', 'tsconfig.tests.json']) },
   { name: 'dead code (knip)', run: () => node([bin('knip/bin/knip.js'), '--no-progress', '--no-config-hints']) },
-  { name: 'walls: references = dependencies', run: walls },
+  { name: 'walls: references = dependencies', run: references },
+  { name: 'walls: lint holds them', run: lintHolds },
   { name: 'settings: none without effect', run: settings },
   { name: 'generated code is current', run: () => node(['--conditions=hadron-source', GENERATE, '--check']) },
   {
@@ -75,36 +63,6 @@ function node(argv) {
     child.on('error', (error) => resolve({ ok: false, output: error.message }));
     child.on('close', (code) => resolve({ ok: code === 0, output: Buffer.concat(chunks).toString() }));
   });
-}
-
-/** tsconfig references, declared dependencies and the table of walls agree, for every package. */
-function walls() {
-  const problems = [];
-  const json = (file) => JSON.parse(fs.readFileSync(path.join(ROOT, file), 'utf8'));
-  const names = fs.readdirSync(path.join(ROOT, 'packages')).sort();
-  const same = (what, actual, wanted) => {
-    const [a, b] = [[...actual].sort().join(', '), [...wanted].sort().join(', ')];
-    if (a !== b) problems.push(`${what}: [${a}], expected [${b}]`);
-  };
-  same(
-    'tsconfig.json references',
-    json('tsconfig.json').references.map((r) => path.basename(r.path)),
-    names,
-  );
-  for (const name of names) {
-    const manifest = json(`packages/${name}/package.json`);
-    const declared = Object.keys(manifest.dependencies ?? {})
-      .filter((d) => d.startsWith('@hadron/'))
-      .map((d) => d.slice(8));
-    const references = (json(`packages/${name}/tsconfig.json`).references ?? []).map((r) => path.basename(r.path));
-    same(`packages/${name}/tsconfig.json references`, references, declared);
-    const allowed = MAY_IMPORT[name];
-    if (allowed === undefined) problems.push(`packages/${name}: not in the table of walls (scripts/check.mjs)`);
-    for (const dependency of declared) {
-      if (!allowed?.includes(dependency)) problems.push(`packages/${name} may not depend on ${dependency}`);
-    }
-  }
-  return { ok: problems.length === 0, output: problems.join('\n') };
 }
 
 /** A setting that nothing reads must say so (`noEffect`); every other one is named by some code outside the tables. */
