@@ -83,6 +83,8 @@ export interface DeliveriesOptions {
 }
 
 const RETRY_MS = 1_000;
+/** Reading and handing out let others have their turn after so long. */
+const TICK_MS = 4;
 /** While anything is delayed, the wall clock is looked at this often: it may jump. */
 const WALL_LOOK_MS = 60_000;
 const WALL_JUMP_MS = 1_000;
@@ -237,7 +239,9 @@ export class Deliveries implements DeliveryService, Replayed {
       });
     }
     for (const group of [...this.byId.values()]) {
-      if (log.streamById(group.record.topicId) === undefined) this.letGo(group, undefined);
+      const stream = log.streamById(group.record.topicId);
+      if (stream === undefined) this.letGo(group, undefined);
+      else this.partitionsGone(group, stream);
     }
     this.outboxes.forEach((outbox, from) => {
       outbox.start(Math.max(0, ...this.arrivals.map((at) => at.get(from) ?? 0)));
@@ -764,10 +768,7 @@ export class Deliveries implements DeliveryService, Replayed {
   /** New partitions begin at 0 (D6), also where one of that number was taken away before. */
   private streamChanged(stream: EventStream): void {
     for (const group of this.byTopic.get(stream.topicId)?.values() ?? []) {
-      for (const [index, { readTo, mark }] of [...group.progress]) {
-        const isKnown = readTo === 0 && mark.boot > 0;
-        if (index >= stream.partitions.length && !isKnown) this.partitionGone(group, index);
-      }
+      this.partitionsGone(group, stream);
       this.recordWhereNew(group);
       if (group.takers.size === 0) continue;
       this.runAll(group);
@@ -782,6 +783,17 @@ export class Deliveries implements DeliveryService, Replayed {
     if (shards.length === 0) return;
     const committed = (shard: number): void => this.setRecorded(group, shard);
     this.commitOn(shards, [groupRecord(group.id, group.recordNow)], committed).catch(() => undefined);
+  }
+
+  private partitionsGone(group: Group, stream: EventStream): void {
+    const { length } = stream.partitions;
+    const begun = Object.keys(group.record.starts).map(Number);
+    for (const index of new Set([...begun, ...group.progress.keys()])) {
+      if (index < length) continue;
+      const { readTo, mark } = group.progressOf(index);
+      const isKnown = readTo === 0 && mark.boot > 0;
+      if (!isKnown) this.partitionGone(group, index);
+    }
   }
 
   private partitionGone(group: Group, index: number): void {
@@ -908,7 +920,7 @@ export class Deliveries implements DeliveryService, Replayed {
       if (!sets.flush()) this.clock.setTimer(RETRY_MS, () => this.schedule());
       if (this.over !== undefined) return;
     }
-    if (this.starting === 0) for (const group of groups) group.pump();
+    if (this.starting === 0) this.pump(groups);
     for (const group of groups) {
       for (const running of group.running.values()) running.schedule();
       group.tell((taker, error) => this.handlerThrew(group, taker, error));
@@ -921,6 +933,20 @@ export class Deliveries implements DeliveryService, Replayed {
       group.rest();
     }
     this.setTimer();
+  }
+
+  /** Round robin: those whose time has not come are first in the next tick (D23). */
+  private pump(groups: ReadonlySet<Group>): void {
+    const untilMs = this.clock.monotonicMs() + TICK_MS;
+    const left = new Set<Group>();
+    for (const group of groups) {
+      if (this.clock.monotonicMs() <= untilMs) group.pump(untilMs);
+      else if (!group.removed) left.add(group);
+    }
+    if (left.size === 0) return;
+    for (const group of this.dirty) left.add(group);
+    this.dirty = left;
+    this.schedule();
   }
 
   /** A pull ends when it has all it may have, or when a tick brought nothing more and nothing is on its way. */

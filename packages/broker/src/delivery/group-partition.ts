@@ -18,7 +18,7 @@ import type { Extras, Later, Now, SetPart, Settlement, Source, SourceRecord } fr
 
 /** Hand-outs and steps of reading before others have their turn (D23). */
 const GIVE_MAX = 256;
-const STEPS_MAX = 16;
+const STEPS_MAX = 4;
 /** A dead letter that its stream does not take is tried again: after a second, then each time later. */
 const REFUSED_RETRY_MS = 1_000;
 const REFUSED_RETRY_MAX_MS = 60_000;

@@ -155,12 +155,17 @@ export class Group {
     this.host.wake(this);
   }
 
-  pump(): void {
+  /** Hands out until `untilMs`; the other partitions go on in the next tick (D23). */
+  pump(untilMs: number): void {
     if (this.paused || this.takers.size === 0) return;
-    // Another partition begins each time.
     const running = [...this.running.values()];
-    this.turn = (this.turn + 1) % Math.max(1, running.length);
-    for (let i = 0; i < running.length; i++) running[(i + this.turn) % running.length]?.pump();
+    for (let left = running.length; left > 0; left--) {
+      this.turn = (this.turn + 1) % running.length;
+      running[this.turn]?.pump();
+      if (left === 1 || this.host.now().ms <= untilMs) continue;
+      this.host.wake(this);
+      return;
+    }
   }
 
   /** Tells the sessions what has gathered for them. Called when nothing is in the middle of anything. */

@@ -18,7 +18,7 @@ import type { Later, Scan, Source, SourceRecord } from './types.ts';
 
 const CHUNK_BYTES = 128 * 1024;
 /** Records that one step passes before others have their turn. */
-const STEP_RECORDS = 2_000;
+const STEP_RECORDS = 500;
 const RETRY_MS = 1_000;
 const NEVER = Number.POSITIVE_INFINITY;
 

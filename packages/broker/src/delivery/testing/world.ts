@@ -5,6 +5,7 @@
 import { type Clock, HadronError, type Logger, type Random, silentLogger } from '@hadron/base';
 import { encodeBatch, type RecordToEncode } from '@hadron/kafka-protocol/records';
 import type { GroupRequest, Verdict, AnswerResult } from '@hadron/contracts';
+import type { Sim } from '@hadron/testkit';
 import type { EventLog, EventPartition, EventStream } from '../../ports/event-log.ts';
 import type { DeliverySabotage } from '../core/machine.ts';
 import { Deliveries } from '../deliveries.ts';
@@ -39,6 +40,7 @@ export abstract class World {
   readonly warnings: string[] = [];
   deliveries!: Deliveries;
   abstract log: EventLog;
+  abstract readonly sim: Sim;
   protected abstract clock: Clock;
   protected abstract random: Random;
 
@@ -61,11 +63,14 @@ export abstract class World {
   }
 
   private refusing: string | undefined;
+  /** Nothing can be written, not even what frees space. */
+  isFull = false;
 
   /** The log as the service sees it. */
   private refusable(): EventLog {
     const { log } = this;
     const commit: EventLog['commit'] = (shard, puts, options) => {
+      if (this.isFull) throw new HadronError('STORAGE_FULL', 'the disk is full');
       if (puts.some((put) => put.kind === 'records' && put.partition.stream === this.refusing))
         throw new HadronError('RECORD_TOO_LARGE', 'this stream takes nothing');
       return log.commit(shard, puts, options);

@@ -76,7 +76,7 @@ export class EngineWorld extends World {
   private machine!: SimMachine;
   protected random!: Random;
   readonly sim = new Sim(1);
-  private parts: EventShard[] = [];
+  parts: EventShard[] = [];
 
   run<T>(promise: Promise<T>): Promise<T> {
     return this.sim.scheduler.settle(promise, { withinMs: 1e9 });
