@@ -19,7 +19,11 @@ const check = process.argv.includes('--check');
 function buf(...args: string[]): void {
   // The plugin starts with "env node": the Node that runs this comes first.
   const env = { ...process.env, PATH: `${path.dirname(process.execPath)}:${bin}:${process.env['PATH'] ?? ''}` };
-  const { status, stdout, stderr, error } = spawnSync(path.join(bin, 'buf'), args, { cwd: packageFolder, env, encoding: 'utf8' });
+  const { status, stdout, stderr, error } = spawnSync(path.join(bin, 'buf'), args, {
+    cwd: packageFolder,
+    env,
+    encoding: 'utf8',
+  });
   if (status !== 0) throw new Error(`buf ${args.join(' ')}: ${error?.message ?? `${stdout}${stderr}`}`);
 }
 
