@@ -1,6 +1,6 @@
 /**
- * A whole server: folder, broker, Kafka door, HTTP port. Opens in this order and closes in the other, so that a port is
- * open only while everything behind it works.
+ * A whole server: folder, broker, Kafka's port, the API port with its doors, ports of the original's clients, push. Opens in
+ * this order and closes in the other, so that a port is open only while everything behind it works.
  */
 import { HadronError, type Logger, systemClock, systemRandom } from '@hadron/base';
 import { allowAll, Broker } from '@hadron/broker';
@@ -45,9 +45,17 @@ export async function startServer(settings: ServerSettings, hooks: ServerHooks =
   const values = settings.broker.values;
   const folder = await openFolder(settings.dataDir, { logger });
   const closers: (() => Promise<void> | void)[] = [() => folder.release()];
+  // What cannot be closed, such as a shard on a disk that fails just now, keeps nothing else open: above all not the folder.
   const closeAll = async (): Promise<void> => {
-    for (const close of closers.reverse()) await close();
-    closers.length = 0;
+    const failures: unknown[] = [];
+    for (const close of closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   };
   try {
     const broker = await Broker.open({
