@@ -265,15 +265,20 @@ async function withInspectable(
 const GROUPS = 10_000;
 const groupStreams = Array.from({ length: 10 }, (_, i) => `groups-${i}`);
 
-/** 10,000 groups on ten streams, each with one event acknowledged and one to come. */
-async function makeGroups(url: string): Promise<void> {
+/** 10,000 groups on ten streams of one partition, each with one event acknowledged and one to come. */
+async function makeGroups(on: RunningServer, who: Contestant): Promise<void> {
+  const url = apiUrl(on);
   for (const stream of groupStreams) {
+    await createTopic(on.port, who, stream, 1);
     await load('fill', { url, stream, events: 2, keys: 1 });
     const names = Array.from({ length: GROUPS / groupStreams.length }, (_, i) => `group-${i}`);
     const worker = async (): Promise<void> => {
       for (let name = names.pop(); name !== undefined; name = names.pop()) {
         const path = `/v1/streams/${stream}/groups/${name}`;
-        const pulled = await api<{ deliveries: { token: string }[] }>(url, 'POST', `${path}/pull`, { max: 1 });
+        const pulled = await api<{ deliveries: { token: string }[] }>(url, 'POST', `${path}/pull`, {
+          max: 1,
+          waitMs: 5000,
+        });
         const items = pulled.deliveries.map(({ token }) => ({ token, verdict: { kind: 'ack' } }));
         const { results } = await api<{ results: { ok: boolean }[] }>(url, 'POST', `${path}/answers`, { items });
         if (results.length !== 1 || results[0]?.ok !== true) throw new Error(`${path}: ${JSON.stringify(results)}`);
@@ -341,10 +346,9 @@ export const eventOwnRows: readonly OwnRow[] = [
       const first = await startContestant(who, place, { nodeArguments: inspectable });
       try {
         dataDir = first.dataDir;
-        const url = apiUrl(first);
         await fillCaches(first, who);
         const before = await settledMemory(first);
-        await makeGroups(url);
+        await makeGroups(first, who);
         const after = await settledMemory(first);
         const idle = await cpuPercent(first.pid, 10);
         add('idle-groups', '10,000 groups that have nothing to do', { ...grown(before, after), 'idle CPU %': idle });
