@@ -126,6 +126,11 @@ export class HadronError extends Error {
     this.#effect = options?.effect;
   }
 
+  /** The message without the code in front: for forms that carry the code beside it. */
+  get detail(): string {
+    return this.message.slice(this.code.length + 2);
+  }
+
   get kind(): ErrorKind {
     return ERRORS[this.code].kind;
   }

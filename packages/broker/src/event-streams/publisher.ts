@@ -525,9 +525,7 @@ export class StreamPublisher {
 
 function asResult(known: HadronError | FirstPosition): PublishResult {
   if (!(known instanceof HadronError)) return known;
-  const { code, field } = known;
-  // Without the code in front.
-  const message = known.message.slice(code.length + 2);
+  const { code, detail: message, field } = known;
   return { error: { code, message, ...(field === undefined ? {} : { field }) } };
 }
 

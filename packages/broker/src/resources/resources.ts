@@ -308,8 +308,7 @@ export class Resources {
         return refusal(document, who, 'RESOURCE_INVALID', errors);
       }
       if (!(error instanceof HadronError)) throw error;
-      const message = error.message.slice(error.code.length + 2);
-      return refusal(document, who, error.code, [{ document, path: error.field ?? '', message }]);
+      return refusal(document, who, error.code, [{ document, path: error.field ?? '', message: error.detail }]);
     }
   }
 

@@ -180,7 +180,7 @@ function blame(spec: StreamSpec, check: () => void): void {
     check();
   } catch (error) {
     if (!(error instanceof HadronError)) throw error;
-    const message = error.message.slice(error.code.length + 2);
+    const message = error.detail;
     switch (error.code) {
       case 'PARTITIONS_INVALID':
         throw refuse('spec.partitions', spec.partitions, message);

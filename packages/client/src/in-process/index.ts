@@ -3,10 +3,9 @@
  * server's doors show the same services to the world.
  */
 import { HadronError } from '@hadron/base/errors';
-import type { DeliveryService, DeliverySession, EventStreams, OutgoingDelivery, RecordSlice } from '@hadron/broker';
+import type { DeliveryService, DeliverySession, EventStreams, OutgoingDelivery } from '@hadron/broker';
 import type {
   AnswerResult,
-  CloudEvent,
   OpenSession,
   PublishCall,
   PublishResult,
@@ -18,7 +17,7 @@ import type {
   TransportDelivery,
   TransportSession,
 } from '@hadron/contracts';
-import { readRecord, recordToEvent } from '@hadron/contracts/events';
+import { eventAt } from '@hadron/contracts/events';
 import type { ControlPlane } from '@hadron/server/control';
 import { closed } from '../errors.ts';
 import { Inbox } from '../inbox.ts';
@@ -153,7 +152,7 @@ class InProcessTransport implements Transport {
             partition: at,
             offset,
             timestampMs: record.timestampMs,
-            event: eventOf(record, info, at, offset),
+            event: eventAt(info, at, offset, record),
           }));
           waiting += records.length;
           if (waiting > TAIL_RECORDS_MAX) tail.pause();
@@ -197,12 +196,6 @@ class InProcessTransport implements Transport {
 
 function deliveryOf(one: OutgoingDelivery, stream: StreamInfo): TransportDelivery {
   const { token, partition, offset, attempt, redrive, lane, record } = one;
-  const event = eventOf(record, stream, partition, offset);
+  const event = eventAt(stream, partition, offset, record);
   return { token, partition, offset, attempt, redrive, lane, event, timestampMs: record.timestampMs };
-}
-
-function eventOf(record: RecordSlice, stream: StreamInfo, partition: number, offset: number): CloudEvent {
-  const { bytes, timestampMs } = record;
-  const { name, topicId, records } = stream;
-  return recordToEvent(readRecord(bytes), { stream: name, topicId, partition, offset, timestampMs, settings: records });
 }

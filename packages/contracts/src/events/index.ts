@@ -3,7 +3,7 @@ export { readHttpEvent, writeHttpHeaders, type HttpHeaders } from './http.ts';
 export { parseJsonBatch, parseJsonEvent, writeJsonBatch, writeJsonEvent, writeJsonLine } from './json.ts';
 export { contentMode, MEDIA_TYPES, type ContentMode } from './media-type.ts';
 export { cloudEvent, draftEvent, eventData, toPlainEvent, type CloudEventInit, type ExtensionValue } from './plain.ts';
-export { readRecord, RecordWriter, writeEventRecord } from './record-bytes.ts';
+export { eventAt, readRecord, type RecordOrigin, RecordWriter, writeEventRecord } from './record-bytes.ts';
 export {
   attributeOfRecord,
   classifyRecord,

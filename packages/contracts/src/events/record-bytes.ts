@@ -7,8 +7,25 @@
  */
 import { HadronError } from '@hadron/base/errors';
 import type { CloudEvent, EventRecord, RecordHeader } from './event.ts';
-import { eachRecordHeader, eventKey } from './record.ts';
+import { eachRecordHeader, eventKey, type RecordSettings, recordToEvent } from './record.ts';
 import { decodeUtf8, encodeUtf8 } from './text.ts';
+
+/** The stream that a record is of: what events without attributes of their own are named by, and how records are seen. */
+export interface RecordOrigin {
+  readonly name: string;
+  readonly topicId: string;
+  readonly records?: RecordSettings | undefined;
+}
+
+/** The event that a record of a stream is, out of its bytes. @throws HadronError RECORD_INVALID */
+export function eventAt(
+  { name, topicId, records }: RecordOrigin,
+  partition: number,
+  offset: number,
+  { bytes, timestampMs }: { readonly bytes: Uint8Array; readonly timestampMs: number },
+): CloudEvent {
+  return recordToEvent(readRecord(bytes), { stream: name, topicId, partition, offset, timestampMs, settings: records });
+}
 
 /** Bytes that grow as they are written. What `bytes` holds from `length` on is undefined. */
 export class RecordWriter {

@@ -243,9 +243,10 @@ export function tooMany(): HadronError {
 
 /** Why an atomic call is refused: the failure of one of its events, which it names. */
 export function refusedWhole(error: HadronError, index: number): HadronError {
-  const what = error.message.slice(error.code.length + 2);
   const field = error.field === undefined ? `[${index}]` : `[${index}].${error.field}`;
-  return new HadronError(error.code, `event ${index} of an atomic call: ${what}; nothing was stored`, { field });
+  return new HadronError(error.code, `event ${index} of an atomic call: ${error.detail}; nothing was stored`, {
+    field,
+  });
 }
 
 export function batchTooLarge(): HadronError {

@@ -1,11 +1,10 @@
 /** Dead letters of a stream: looked at, given again, dropped; one by one or in bulk by filter. */
 import { ANONYMOUS, type Authorize, type DeadLetterQuery } from '@hadron/broker';
 import type { DeadLetter, Filter } from '@hadron/contracts';
-import { writeJsonEvent } from '@hadron/contracts/events';
+import { eventAt, writeJsonEvent } from '@hadron/contracts/events';
 import { checkFilter, checkFilters } from '@hadron/contracts/filters';
 import type { ControlCall } from './control-call.ts';
 import { RequestRefused } from './problem.ts';
-import { eventAt } from './records.ts';
 import type { ControlRoute } from './router.ts';
 import type { AskServices } from './services.ts';
 import { integer, object, optional, text } from './shape.ts';

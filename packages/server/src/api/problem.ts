@@ -106,15 +106,10 @@ export function problemOf(error: HadronError): Problem {
     title: error.kind,
     status,
     code: error.code,
-    detail: messageOf(error),
+    detail: error.detail,
     field: error.field,
     retry: error.retry,
     effect: error.effect,
   });
   return { status, headers, body };
-}
-
-/** The message without the code it begins with. */
-export function messageOf(error: HadronError): string {
-  return error.message.slice(error.code.length + 2);
 }

@@ -4,7 +4,6 @@ import type { CloudEvent, PublishResult } from '@hadron/contracts';
 import { contentMode, parseJsonBatch, parseJsonEvent, readHttpEvent, refusedWhole } from '@hadron/contracts/events';
 import { parseProtoBatch, parseProtoEvent } from '@hadron/contracts/protobuf';
 import type { Call } from './call.ts';
-import { messageOf } from './problem.ts';
 import type { Route } from './router.ts';
 import type { AskServices } from './services.ts';
 
@@ -73,7 +72,7 @@ function sendResults(
   for (const item of parsed) {
     if (out !== '') out += ',';
     if (item instanceof HadronError) {
-      out += JSON.stringify({ error: { code: item.code, message: messageOf(item), field: item.field } });
+      out += JSON.stringify({ error: { code: item.code, message: item.detail, field: item.field } });
       continue;
     }
     const result = results[next++];

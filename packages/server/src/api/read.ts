@@ -3,11 +3,11 @@
  * keeps the place, an opaque cursor over all partitions.
  */
 import type { EventStreams, TailFrom } from '@hadron/broker';
-import { MEDIA_TYPES } from '@hadron/contracts/events';
+import { MEDIA_TYPES, type RecordOrigin } from '@hadron/contracts/events';
 import type { Call } from './call.ts';
 import { parseFrom } from './from.ts';
 import { RequestRefused } from './problem.ts';
-import { batchOf, lineOf, type Origin } from './records.ts';
+import { batchOf, lineOf } from './records.ts';
 import type { Route } from './router.ts';
 import type { AskServices } from './services.ts';
 import { TAIL_TYPES, type Tails } from './tail.ts';
@@ -71,7 +71,7 @@ function formOf(accept: string | undefined): 'page' | 'ndjson' | 'sse' {
 async function sendPage(
   call: Call,
   events: EventStreams,
-  origin: Origin,
+  origin: RecordOrigin,
   from: TailFrom,
   limit: number,
 ): Promise<void> {
@@ -86,7 +86,7 @@ async function sendPage(
 async function sendLines(
   call: Call,
   events: EventStreams,
-  origin: Origin,
+  origin: RecordOrigin,
   from: TailFrom,
   limit: number,
 ): Promise<void> {

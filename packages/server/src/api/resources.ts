@@ -3,7 +3,7 @@ import { HadronError } from '@hadron/base';
 import { type ApplyResult, ANONYMOUS, type Resources, type WatchEvent } from '@hadron/broker';
 import type { FieldError, SourceDocument } from '@hadron/contracts/resources';
 import type { Call } from './call.ts';
-import { messageOf, RequestRefused } from './problem.ts';
+import { RequestRefused } from './problem.ts';
 import type { Route } from './router.ts';
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
@@ -175,7 +175,7 @@ function watch(
   const stop = begin({
     event: line,
     ended(error) {
-      line({ type: 'ERROR', code: error.code, message: messageOf(error) });
+      line({ type: 'ERROR', code: error.code, message: error.detail });
       response.end();
     },
   });

@@ -6,12 +6,13 @@
  */
 import { type Clock, HadronError, type Timer } from '@hadron/base';
 import type { DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
+import type { RecordOrigin } from '@hadron/contracts/events';
 import { parseGroupRequest } from '@hadron/contracts';
 import type { RawData, WebSocket } from 'ws';
 import { parseAnswers } from './answers.ts';
 import type { SocketCall, SocketRoute } from './door.ts';
-import { messageOf, RequestRefused } from './problem.ts';
-import { deliveriesOf, type Origin } from './records.ts';
+import { RequestRefused } from './problem.ts';
+import { deliveriesOf } from './records.ts';
 import type { AskServices } from './services.ts';
 import { integer, object, oneOf, optional } from './shape.ts';
 
@@ -54,7 +55,7 @@ class SocketSession implements SessionHandler {
   private readonly clock: Clock;
   private state: 'new' | 'opening' | 'open' | 'over' = 'new';
   private session: DeliverySession | undefined;
-  private origin: Origin | undefined;
+  private origin: RecordOrigin | undefined;
   /** Came while the session was being opened. */
   private early: RawData[] = [];
   private earlyBytes = 0;
@@ -96,7 +97,7 @@ class SocketSession implements SessionHandler {
     this.credit -= deliveries.length;
     let text: string;
     try {
-      text = `{"type":"deliveries","deliveries":${deliveriesOf(this.origin as Origin, deliveries)}}`;
+      text = `{"type":"deliveries","deliveries":${deliveriesOf(this.origin as RecordOrigin, deliveries)}}`;
     } catch (error) {
       return this.fail(error); // the engine has others to serve
     }
@@ -246,7 +247,7 @@ class SocketSession implements SessionHandler {
     if (!(error instanceof HadronError)) this.onBug(error);
     const known = error instanceof HadronError ? error : new HadronError('INTERNAL', 'the server made a mistake');
     const { code, field, retry, effect } = known;
-    this.socket.send(JSON.stringify({ type: 'error', code, message: messageOf(known), field, retry, effect }));
+    this.socket.send(JSON.stringify({ type: 'error', code, message: known.detail, field, retry, effect }));
     this.end(known.kind === 'invalid' || known.kind === 'limit' ? POLICY : INTERNAL);
   }
 

@@ -9,7 +9,6 @@ import { parseJsonEvent } from '@hadron/contracts/events';
 import type { CloudEvent, PublishResult } from '@hadron/contracts';
 import type { RawData, WebSocket } from 'ws';
 import { CLOUDEVENTS_PROTOCOL, type SocketCall, type SocketRoute } from './door.ts';
-import { messageOf } from './problem.ts';
 import type { AskServices } from './services.ts';
 
 const UNANSWERED_MAX = 1_000;
@@ -96,7 +95,7 @@ function outcome(
   const about = event === undefined ? {} : { id: event.id, source: event.source };
   if (error !== undefined) {
     const { code, field } = error;
-    return refused({ ...about, error: { code, message: messageOf(error), field } });
+    return refused({ ...about, error: { code, message: error.detail, field } });
   }
   if (result === undefined || 'error' in result) return refused({ ...about, ...result });
   return { type: 'rs.hadron.published.v1', json: JSON.stringify({ ...about, ...result }) };

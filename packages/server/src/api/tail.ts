@@ -15,9 +15,10 @@ import {
   type TailListener,
   type TailRecord,
 } from '@hadron/broker';
+import type { RecordOrigin } from '@hadron/contracts/events';
 import type { Socket } from 'node:net';
 import type { Call } from './call.ts';
-import { lineOf, type Origin } from './records.ts';
+import { lineOf } from './records.ts';
 
 export type TailForm = 'sse' | 'ndjson';
 
@@ -70,7 +71,7 @@ export class Tails {
     call: Call,
     form: TailForm,
     events: EventStreams,
-    origin: Origin,
+    origin: RecordOrigin,
     from: TailFrom,
     limit: number,
   ): Promise<void> {
@@ -94,7 +95,7 @@ export class Tails {
   /** The bytes for `records`, made at most once for all listeners at the same place. */
   frame(
     form: TailForm,
-    origin: Origin,
+    origin: RecordOrigin,
     partition: number | undefined,
     before: string,
     records: readonly TailRecord[],
@@ -144,7 +145,7 @@ class TailStream implements TailListener {
   private readonly tails: Tails;
   private readonly call: Call;
   private readonly form: TailForm;
-  private readonly origin: Origin;
+  private readonly origin: RecordOrigin;
   private readonly partition: number | undefined;
   /** HTTP/1.1: chunks go to the socket as they are. Else Node frames them. */
   private readonly socket: Socket | undefined;
@@ -160,7 +161,7 @@ class TailStream implements TailListener {
     tails: Tails,
     call: Call,
     form: TailForm,
-    origin: Origin,
+    origin: RecordOrigin,
     partition: number | undefined,
     cursor: string,
     limit: number,

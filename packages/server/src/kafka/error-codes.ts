@@ -93,5 +93,5 @@ export function groupCode(code: ErrorCode | null | undefined): number {
 export function describe(error: unknown): { code: number; message: string } {
   if (!(error instanceof HadronError)) throw error;
   const code = error instanceof AssignmentError ? K.INVALID_REPLICA_ASSIGNMENT : KAFKA_CODE[error.code];
-  return { code, message: error.message.slice(error.code.length + 2) };
+  return { code, message: error.detail };
 }

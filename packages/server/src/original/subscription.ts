@@ -8,7 +8,7 @@
 import { HadronError } from '@hadron/base';
 import type { DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
 import type { GroupRequest, Start, StreamInfo } from '@hadron/contracts';
-import { readRecord, recordToEvent } from '@hadron/contracts/events';
+import { eventAt } from '@hadron/contracts/events';
 import { type Call, type CallHandler, stopped } from '../rpc/call.ts';
 import type { RpcServices } from '../rpc/index.ts';
 import { decodeSubscribe, encodeDelivery, type OldEvent, type Setup } from './messages.ts';
@@ -206,10 +206,8 @@ export class Subscription implements CallHandler, SessionHandler {
     return waiting.slice(0, count);
   }
 
-  private event({ partition, offset, record: { bytes, timestampMs } }: OutgoingDelivery): OldEvent {
-    const { name: stream, topicId, records: settings } = this.origin as StreamInfo;
-    const event = recordToEvent(readRecord(bytes), { stream, topicId, partition, offset, timestampMs, settings });
-    return { event, partition, offset };
+  private event({ partition, offset, record }: OutgoingDelivery): OldEvent {
+    return { event: eventAt(this.origin as StreamInfo, partition, offset, record), partition, offset };
   }
 
   /** A batch that is out has failed with its connection (S10); without one nothing has. */

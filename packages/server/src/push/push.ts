@@ -5,8 +5,7 @@
 import { hostname } from 'node:os';
 import { type Clock, HadronError, type Logger, type Random } from '@hadron/base';
 import { type Broker, type BrokerCore, type OutgoingDelivery, STORED_SUBSCRIPTION } from '@hadron/broker';
-import type { CloudEvent } from '@hadron/contracts/events';
-import { eventAt } from '../api/records.ts';
+import { type CloudEvent, eventAt } from '@hadron/contracts/events';
 import type { ServerSettings } from '../settings/index.ts';
 import { anyAddress, publicOnly, systemResolve } from './address-policy.ts';
 import { CONSENT_PATH } from './consent-route.ts';

@@ -20,7 +20,7 @@ import { ProtoWriter } from '@hadron/contracts/protobuf';
 import { Health, Streams } from '@hadron/contracts/services';
 import { type Call, type CallHandler, type Encode, type Method, stopped } from './call.ts';
 import type { RpcRoute } from './door.ts';
-import { expected, messageOf, Status, statusOf } from './status.ts';
+import { expected, Status, statusOf } from './status.ts';
 
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = ServerResponse | Http2ServerResponse;
@@ -219,5 +219,5 @@ class ConnectCall implements Call {
 function asConnectError(error: HadronError): ConnectError {
   const metadata: Record<string, string> = { 'hadron-code': error.code };
   if (error.field !== undefined) metadata['hadron-field'] = encodeURIComponent(error.field.slice(0, 200));
-  return new ConnectError(messageOf(error), statusOf(error) as Code, metadata);
+  return new ConnectError(error.detail, statusOf(error) as Code, metadata);
 }

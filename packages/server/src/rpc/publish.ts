@@ -17,7 +17,7 @@ import {
 } from '@hadron/contracts/protobuf';
 import { type Call, type CallHandler, type Method, stopped } from './call.ts';
 import type { RpcServices } from './services.ts';
-import { expected, messageOf } from './status.ts';
+import { expected } from './status.ts';
 
 /** Of one call, received and not answered: beyond it is not read. */
 const OUTSTANDING_BYTES_MAX = 8 * 1024 * 1024;
@@ -160,7 +160,7 @@ class PublishCall implements CallHandler {
 
   private describe(error: unknown): WireError {
     const known = expected(error, this.services.logger, 'Publish');
-    return { code: known.code, message: messageOf(known), field: known.field ?? '' };
+    return { code: known.code, message: known.detail, field: known.field ?? '' };
   }
 
   private answer(slot: Slot, response: PublishResponse): void {

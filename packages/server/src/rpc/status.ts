@@ -120,9 +120,6 @@ export function expected(error: unknown, logger: Logger, method: string): Hadron
   return new HadronError('INTERNAL', 'the server made a mistake; its log has more. Try again later', { cause: error });
 }
 
-/** The message without the code it begins with. */
-export const messageOf = (error: HadronError): string => error.message.slice(error.code.length + 2);
-
 /** Percent-encoding of grpc-message: everything but printable ASCII, and `%` itself. */
 export const encodeMessage = (text: string): string =>
   encodeURIComponent(text.toWellFormed()).replaceAll(/%(?:2[0-46-9A-C]|2F|3[A-F]|40|5[B-E]|60|7[B-D])/g, (c) =>
@@ -137,7 +134,7 @@ export function trailersOf(error: HadronError | undefined): Record<string, strin
   if (error === undefined) return { 'grpc-status': '0' };
   return {
     'grpc-status': String(statusOf(error)),
-    'grpc-message': encodeMessage(messageOf(error).slice(0, MESSAGE_CHARACTERS_MAX)),
+    'grpc-message': encodeMessage(error.detail.slice(0, MESSAGE_CHARACTERS_MAX)),
     'hadron-code': error.code,
     ...(error.field === undefined ? {} : { 'hadron-field': encodeMessage(error.field.slice(0, 200)) }),
   };
