@@ -115,6 +115,7 @@ export class Consumer {
   #unanswered = 0;
   #flushPlanned = false;
   #draining = false;
+  #drained: Promise<void> | undefined;
   #extendTimer: { cancel(): void } | undefined;
   #endSession: (error: HadronError | undefined) => void = () => undefined;
   #idle: (() => void)[] = [];
@@ -157,6 +158,7 @@ export class Consumer {
       }
     } finally {
       this.#finish();
+      await this.#drained;
     }
   }
 
@@ -434,14 +436,18 @@ export class Consumer {
    * No new events; resolves when what is in hand has ended and its answers are durable, or after `timeoutMs`. Then the
    * session closes, which gives back what is not answered, uncounted.
    */
-  async drain(timeoutMs: number): Promise<void> {
-    const { clock } = this.#options;
+  drain(timeoutMs: number): Promise<void> {
+    this.#drained ??= this.#drain(timeoutMs);
+    return this.#drained;
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
     const session = this.#session;
-    if (session === undefined) return this.close();
-    const giveUp = new AbortController();
+    // Without one answers have nowhere to go; handlers are waited for all the same.
+    if (session === undefined) await this.close();
     const finished = (async () => {
-      await session.drain();
+      await session?.drain().catch(() => undefined);
       for (const held of [...this.#held.values()]) {
         // What has not begun goes back as it is, instead of being done first.
         if (held.state === 'queued') this.#free(held);
@@ -450,10 +456,8 @@ export class Consumer {
         await new Promise<void>((resolve) => {
           this.#idle.push(resolve);
         });
-      giveUp.abort();
     })();
-    finished.catch(() => giveUp.abort());
-    await sleep(clock, timeoutMs, giveUp.signal);
+    await within(this.#options.clock, timeoutMs, finished);
     await this.close();
   }
 

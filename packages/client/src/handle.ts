@@ -84,7 +84,7 @@ function retryOf(result: unknown): { delayMs: number; reason: string | undefined
 }
 
 function verdictOf(thrown: unknown): Verdict {
-  if (thrown instanceof Terminal) return { kind: 'term', reason: shortened(thrown.reason) };
+  if (thrown instanceof Terminal) return { kind: 'term', reason: shortened(String(thrown.reason)) };
   let retry: ReturnType<typeof retryOf>;
   try {
     retry = retryOf(thrown);
@@ -97,7 +97,8 @@ function verdictOf(thrown: unknown): Verdict {
 function describe(thrown: unknown): string {
   if (!(thrown instanceof Error))
     return typeof thrown === 'string' ? thrown : 'a handler threw something that is no Error';
-  return thrown.message === '' ? thrown.name : thrown.message;
+  const { message } = thrown as { message: unknown };
+  return typeof message === 'string' && message !== '' ? message : thrown.name;
 }
 
 function asHandlerError(thrown: unknown): HadronError {

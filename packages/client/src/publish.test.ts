@@ -1,5 +1,6 @@
 import { HadronError } from '@hadron/base/errors';
 import type { PublishedEvent } from '@hadron/contracts';
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { connect, defineEvents, type Client, type ConnectOptions } from './index.ts';
@@ -33,6 +34,11 @@ const failed = async (promise: Promise<unknown>): Promise<HadronError> => {
   );
   expect(error).toBeInstanceOf(HadronError);
   return error as HadronError;
+};
+
+const controlled = (): { signal: AbortSignal; abort: () => void } => {
+  const controller = new AbortController();
+  return { signal: controller.signal, abort: () => controller.abort() };
 };
 
 beforeEach(async () => {
@@ -228,6 +234,56 @@ describe('publish', () => {
     expect(await failed(behind)).toMatchObject({ happened: 'no' });
   });
 
+  test('a hundred thousand that wait for one signal or for room cost a hundred thousand times one', async () => {
+    open({ maxQueuedBytes: 4_000 });
+    const orders = client.stream('orders');
+    const { signal, abort } = controlled();
+    const started = performance.now();
+    const all = Array.from({ length: 100_000 }, () =>
+      orders.publish('n', 1, { signal }).catch((e: HadronError) => e.code),
+    );
+    await all[0];
+    abort();
+    const codes = new Set((await Promise.all(all)).map((one) => (typeof one === 'string' ? one : 'stored')));
+    expect([...codes].sort()).toEqual(['TIMED_OUT', 'stored']);
+    // It took minutes: a signal looks through its listeners for each, a list moves for each that is taken off it.
+    expect(performance.now() - started).toBeLessThan(15_000);
+    await orders.publish('n', 2);
+  }, 60_000);
+
+  test('a signal that many wait for has one listener, and none when nobody waits', async () => {
+    const { signal, abort } = controlled();
+    const listening = (): number => getEventListeners(signal, 'abort').length;
+    const all = Promise.all([1, 2, 3].map((n) => client.stream('orders').publish('n', n, { signal })));
+    expect(listening()).toBe(1);
+    await all;
+    expect(listening()).toBe(0);
+    abort();
+  });
+
+  test('what waited behind a call that failed until its own time was up was not sent, and says so', async () => {
+    open({ publishTimeout: '300ms' });
+    transport.hang = 1;
+    const orders = client.stream('orders');
+    // More than one call takes, in one moment.
+    const all = Array.from({ length: 1_001 }, (_, n) => failed(orders.publish('n', n)));
+    expect((await all[0])?.happened).toBe('unknown');
+    const last = await all[1_000];
+    expect({ happened: last?.happened, code: last?.code }).toEqual({ happened: 'no', code: 'TIMED_OUT' });
+    expect(last?.message).toContain('nothing was sent within 300 ms');
+    expect(transport.calls).toHaveLength(1);
+  });
+
+  test.each([-1, 0.5, Number.NaN])('a partition %d is refused before anything is sent', async (partition) => {
+    const orders = client.stream('orders');
+    const wrong = { code: 'REQUEST_INVALID', field: 'partition', happened: 'no' };
+    await expect(orders.publish('n', 1, { partition })).rejects.toMatchObject(wrong);
+    await expect(orders.publishMany([{ type: 'n' }], { partition })).rejects.toMatchObject(wrong);
+    await expect(orders.publishEvents([], { partition })).rejects.toMatchObject(wrong);
+    await expect(orders.tail({ partition }).next()).rejects.toMatchObject(wrong);
+    expect(transport.calls).toEqual([]);
+  });
+
   test('close waits for what was published, and refuses what comes after', async () => {
     const orders = client.stream('orders');
     const published = orders.publish('n', 0);
@@ -277,6 +333,18 @@ describe('schemas', () => {
     expect(() => connect({ source: '' })).toThrow(TypeError);
     expect(() => connect({ source: '/x', publishTimeout: 'soon' as never })).toThrow(TypeError);
   });
+});
+
+test('tail ends when its client closes, and does not begin on one that is closed', async () => {
+  const orders = client.stream('orders');
+  await orders.publish('n', 1);
+  const seen: unknown[] = [];
+  for await (const m of orders.tail({ from: 'beginning' })) {
+    seen.push(m.data);
+    void client.close();
+  }
+  expect(seen).toEqual([1]);
+  await expect(orders.tail().next()).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
 });
 
 test('tail goes on behind the last event after the connection was lost', async () => {

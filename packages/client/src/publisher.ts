@@ -36,6 +36,8 @@ export interface PublisherLimits {
 /** A call is cut at these; a larger event travels alone. */
 const CALL_EVENTS_MAX = 1_000;
 const CALL_BYTES_MAX = 512 * 1024;
+/** Places of those let in that are kept before the list is made shorter. */
+const ROOM_KEPT = 1_000;
 /** What an event takes beside its data, roughly. */
 const EVENT_OVERHEAD_BYTES = 256;
 
@@ -72,11 +74,14 @@ interface Lane {
   readonly partition: number | undefined;
   queue: Entry[];
   running: boolean;
+  /** Why the last call was given up: what waited behind it fails by the same. */
+  trouble: HadronError | undefined;
 }
 
 interface WaitingForRoom {
   readonly bytes: number;
   readonly go: () => void;
+  gone: boolean;
 }
 
 export class Publisher {
@@ -88,7 +93,9 @@ export class Publisher {
   readonly #closing = new AbortController();
   #queuedBytes = 0;
   #unsettled = 0;
+  /** From `#roomHead` on. Taking the first off a list of a million would move all others. */
   #waitingForRoom: WaitingForRoom[] = [];
+  #roomHead = 0;
   #waitingForIdle: (() => void)[] = [];
 
   constructor(transport: Transport, clock: Clock, random: Random, limits: PublisherLimits) {
@@ -150,26 +157,42 @@ export class Publisher {
   close(): void {
     this.#closing.abort();
     for (const lane of this.#lanes.values()) for (const entry of lane.queue.splice(0)) entry.settle(closed('client'));
-    for (const { go } of this.#waitingForRoom.splice(0)) go();
+    for (let next = this.#firstWaiting(); next !== undefined; next = this.#firstWaiting()) this.#letIn(next);
   }
 
   #lane(stream: string, partition: number | undefined): Lane {
     const key = partition === undefined ? stream : `${stream}/${partition}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = { stream, partition, queue: [], running: false };
+      lane = { stream, partition, queue: [], running: false, trouble: undefined };
       this.#lanes.set(key, lane);
     }
     return lane;
   }
 
   async #run(lane: Lane): Promise<void> {
-    for (let entries = take(lane); entries.length > 0; entries = take(lane)) await this.#send(lane, entries);
+    for (let entries = this.#next(lane); entries.length > 0; entries = this.#next(lane)) {
+      lane.trouble = await this.#send(lane, entries);
+    }
     lane.running = false;
   }
 
-  /** Settles all of `entries`, in as many calls as it takes. */
-  async #send(lane: Lane, batch: readonly Entry[]): Promise<void> {
+  /** The next call's worth. What a call before it has kept waiting for too long was never sent, and says so. */
+  #next(lane: Lane): Entry[] {
+    const { trouble } = lane;
+    if (trouble !== undefined) {
+      const nowMs = this.#clock.monotonicMs();
+      for (const entry of lane.queue) {
+        if (entry.deadlineMs > nowMs) continue;
+        const message = `nothing was sent within ${this.#limits.timeoutMs} ms: ${trouble.message}`;
+        entry.settle(new HadronError('TIMED_OUT', message, { cause: trouble, effect: 'none' }));
+      }
+    }
+    return take(lane);
+  }
+
+  /** Settles all of `entries`, in as many calls as it takes. @returns why it gave up, if it did */
+  async #send(lane: Lane, batch: readonly Entry[]): Promise<HadronError | undefined> {
     let entries = batch;
     let call = callOf(lane, entries);
     for (let failures = 1; ; failures += 1) {
@@ -186,7 +209,7 @@ export class Publisher {
           );
         }
         const again = this.#answer(entries, results);
-        if (again.entries.length === 0) return;
+        if (again.entries.length === 0) return undefined;
         entries = again.entries;
         error = again.error;
         call = callOf(lane, entries);
@@ -202,7 +225,7 @@ export class Publisher {
         return settleAll(entries, error);
       }
       await sleep(this.#clock, delayMs, this.#closing.signal);
-      if (entries.every((entry) => entry.settled)) return;
+      if (entries.every((entry) => entry.settled)) return undefined;
     }
   }
 
@@ -238,13 +261,14 @@ export class Publisher {
 
   /** Counts `bytes` as queued, at once (undefined) or when there is room. An event larger than all the room goes alone. */
   #admit(bytes: number, signal: AbortSignal | undefined): Promise<void> | undefined {
-    if (this.#waitingForRoom.length === 0 && this.#fits(bytes)) {
+    if (this.#firstWaiting() === undefined && this.#fits(bytes)) {
       this.#queuedBytes += bytes;
       return undefined;
     }
     return new Promise((resolve, reject) => {
-      const waiting = {
+      const waiting: WaitingForRoom = {
         bytes,
+        gone: false,
         go: () => {
           forget();
           this.#queuedBytes += bytes;
@@ -253,10 +277,26 @@ export class Publisher {
       };
       this.#waitingForRoom.push(waiting);
       const forget = onAbort(signal, () => {
-        this.#waitingForRoom = this.#waitingForRoom.filter((other) => other !== waiting);
+        waiting.gone = true;
         reject(givenUp(signal, false));
       });
     });
+  }
+
+  #firstWaiting(): WaitingForRoom | undefined {
+    const waiting = this.#waitingForRoom;
+    while (waiting[this.#roomHead]?.gone === true) this.#roomHead += 1;
+    const first = waiting[this.#roomHead];
+    if (first === undefined || this.#roomHead * 2 > waiting.length + ROOM_KEPT) {
+      waiting.splice(0, this.#roomHead);
+      this.#roomHead = 0;
+    }
+    return first;
+  }
+
+  #letIn(first: WaitingForRoom): void {
+    first.gone = true;
+    first.go();
   }
 
   #fits(bytes: number): boolean {
@@ -266,18 +306,20 @@ export class Publisher {
   #release(bytes: number): void {
     this.#queuedBytes -= bytes;
     this.#unsettled -= 1;
-    for (
-      let next = this.#waitingForRoom[0];
-      next !== undefined && this.#fits(next.bytes);
-      next = this.#waitingForRoom[0]
-    ) {
-      this.#waitingForRoom.shift();
-      next.go();
-    }
+    for (let next = this.#firstWaiting(); next !== undefined && this.#fits(next.bytes); next = this.#firstWaiting())
+      this.#letIn(next);
     // Somebody just let in has counted its bytes and is about to be added.
     if (this.#unsettled === 0 && this.#queuedBytes === 0)
       for (const resolve of this.#waitingForIdle.splice(0)) resolve();
   }
+}
+
+/** @throws HadronError REQUEST_INVALID. Whether there is such a partition only the server knows */
+export function checkPartition(partition: number | undefined): void {
+  if (partition === undefined || (Number.isInteger(partition) && partition >= 0)) return;
+  throw new HadronError('REQUEST_INVALID', `partition: ${partition} is no whole number from 0 on`, {
+    field: 'partition',
+  });
 }
 
 /** The next call's worth of a lane: an atomic entry alone, else as many as fit. */
@@ -308,8 +350,9 @@ function callOf(lane: Lane, entries: readonly Entry[]): PublishCall {
   };
 }
 
-function settleAll(entries: readonly Entry[], error: HadronError): void {
+function settleAll(entries: readonly Entry[], error: HadronError): HadronError {
   for (const entry of entries) entry.settle(error);
+  return error;
 }
 
 function givenUp(signal: AbortSignal | undefined, wasSent: boolean): HadronError {

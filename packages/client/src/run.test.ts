@@ -363,6 +363,53 @@ describe('run', () => {
     expect(errors).toEqual(['CONNECTION_FAILED', 'TIMED_OUT']);
   });
 
+  test('an onError that fails ends the consumer with what it threw, and nothing is stuck', async () => {
+    const orders = client.stream('orders');
+    await orders.publishMany([1, 2].map((data) => ({ type: 'n', data })));
+    const broken = new Error('in onError');
+    const sooner = (): void => {
+      throw broken;
+    };
+    const later = async (): Promise<void> => Promise.reject(broken);
+    for (const onError of [sooner, later as () => void]) {
+      const running = orders.run({ group: onError.name, onError }, () => {
+        throw new Error('in the handler');
+      });
+      await expect(running).rejects.toBe(broken);
+    }
+  });
+
+  test('the end while no server answers: handlers at work are waited for all the same', async () => {
+    const orders = client.stream('orders');
+    await orders.publish('n', 1);
+    const stop = new AbortController();
+    const steps: string[] = [];
+    const running = orders.run({ group: 'g', signal: stop.signal }, async () => {
+      steps.push('begun');
+      await pause(150);
+      steps.push('ended');
+    });
+    await until(() => expect(steps).toEqual(['begun']));
+    transport.down = true;
+    transport.cut();
+    await pause(20);
+    stop.abort();
+    await running;
+    steps.push('run resolved');
+    expect(steps).toEqual(['begun', 'ended', 'run resolved']);
+    transport.down = false;
+  });
+
+  test('a name that is none is refused before a connection', async () => {
+    for (const group of ['', 'x'.repeat(256), 'a\u0000b']) {
+      await expect(client.stream('orders').run({ group }, ignore)).rejects.toMatchObject({
+        code: 'GROUP_ID_INVALID',
+        field: 'group',
+      });
+    }
+    expect(transport.opened).toEqual([]);
+  });
+
   test('a signal that is aborted already: nothing is opened', async () => {
     await client.stream('orders').run({ group: 'g', signal: AbortSignal.abort() }, ignore);
     expect(transport.opened).toEqual([]);

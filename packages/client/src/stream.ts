@@ -9,7 +9,7 @@ import { asHadronError } from './errors.ts';
 import { groupRequest } from './group-settings.ts';
 import { type Handling, handle, type Outcome } from './handle.ts';
 import { AnswerableMessage, dataOf, type SchemaOf, TailMessage } from './message.ts';
-import type { Publisher } from './publisher.ts';
+import { checkPartition, type Publisher } from './publisher.ts';
 import { check } from './schema.ts';
 import type { PublishSpan, Telemetry } from './telemetry.ts';
 import { newId, onAbort, retryDelayMs, sleep } from './time.ts';
@@ -20,6 +20,7 @@ import type {
   Handler,
   Handlers,
   ManualMessageOf,
+  Message,
   MessageOf,
   Published,
   PublishManyOptions,
@@ -90,6 +91,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
     type: T,
     ...[data, options = {}]: DataArguments<In[T], PublishOptions>
   ): Promise<Published> {
+    checkPartition(options.partition);
     const valid = this.#checked(type, data);
     if (valid !== undefined) await valid;
     const { event, span } = this.#make(type, data, options);
@@ -128,6 +130,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
   ): Promise<readonly Published[]> {
     const { publisher } = this.#host;
     const { atomic = false, partition, signal } = options;
+    checkPartition(partition);
     if (atomic) {
       const all: CloudEvent[] = [];
       for await (const event of events) all.push(await this.#eventOf(event));
@@ -178,7 +181,8 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
    * }
    * ```
    */
-  publishEvents(events: readonly CloudEvent[], options: PublishManyOptions = {}): Promise<readonly Published[]> {
+  async publishEvents(events: readonly CloudEvent[], options: PublishManyOptions = {}): Promise<readonly Published[]> {
+    checkPartition(options.partition);
     return this.#host.publisher.publish(this.name, events, options);
   }
 
@@ -194,7 +198,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
    * go to `'*'`, or without that to the dead letters.
    *
    * @throws HadronError GROUP_SETTINGS_DIFFER: the group exists with other settings; TOPIC_NOT_FOUND; CONNECTION_FAILED
-   * where no server answers within the client's `connectTimeout` at the start
+   * where no server answers within the client's `connectTimeout` at the start. What `onError` throws, when all is drained
    * @example
    * ```ts
    * import { connect, defineEvents, ignore } from '@hadron/client';
@@ -228,26 +232,44 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
       invalid,
       telemetry: host.telemetry,
     };
+    // One that tells errors and fails itself ends all, loudly; never a slot or a promise without an end.
+    let untold: { readonly error: unknown } | undefined;
+    const failed = (error: unknown): void => {
+      untold ??= { error };
+      void consumer.drain(host.drainTimeoutMs);
+    };
+    const tell = (error: HadronError, message?: Message): void => {
+      try {
+        const told: unknown = onError?.(error, message);
+        if (told instanceof Promise) told.catch(failed);
+      } catch (thrown) {
+        failed(thrown);
+      }
+    };
     const work = async (held: Held): Promise<void> => {
       const { verdict, error, message }: Outcome = await handle(held, handling);
       // A handler that failed because its delivery was lost has nothing to say; one that managed all the same may try.
       if (held.lost !== undefined && verdict.kind !== 'ack') return consumer.release(held);
-      if (error !== undefined) onError?.(error, message);
+      if (error !== undefined) tell(error, message);
       try {
         await consumer.settle(held, verdict);
-      } catch (failed) {
-        onError?.(asHadronError(failed), message);
+      } catch (late) {
+        tell(asHadronError(late), message);
       }
     };
-    const consumer = this.#consumer(options, {
-      room: (occupied) => concurrency - occupied,
-      ready: (held) => void work(held),
-      extends: true,
-    });
+    const consumer = this.#consumer(
+      { ...options, onError: tell },
+      {
+        room: (occupied) => concurrency - occupied,
+        ready: (held) => void work(held),
+        extends: true,
+      },
+    );
     const dismiss = host.adopt(consumer, options.drainOnSigterm !== false);
     const forget = onAbort(signal, () => void consumer.drain(host.drainTimeoutMs));
     try {
       await consumer.run();
+      if (untold !== undefined) throw untold.error;
     } finally {
       forget();
       dismiss();
@@ -338,6 +360,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
 
   /**
    * Reads events without a group: nothing is answered and nothing remembered. Goes on after lost connections where it was.
+   * Ends when `signal` aborts or the client closes.
    * Data that does not fit its schema throws when `data` is read, not before.
    *
    * @throws HadronError TOPIC_NOT_FOUND, OFFSET_OUT_OF_RANGE
@@ -353,6 +376,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
   ): AsyncGenerator<{ [T in keyof Out & string]: TailedMessage<T, Out[T]> }[keyof Out & string], void, undefined> {
     const { transport, clock, random, connectTimeoutMs } = this.#host;
     const { partition, signal } = options;
+    checkPartition(partition);
     const start = options.from ?? 'latest';
     let from: TailCall['from'] = start instanceof Date ? { timeMs: start.getTime() } : start;
     let place: { readonly cursor: string } | undefined;
@@ -371,9 +395,10 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
         }
       } catch (thrown) {
         error = asHadronError(thrown);
-        if (!isAborted() && !canReconnect(error)) throw error;
+        if (!isAborted() && (!canReconnect(error) || (error.code === 'CLIENT_CLOSED' && place === undefined)))
+          throw error;
       }
-      if (isAborted()) return;
+      if (isAborted() || error?.code === 'CLIENT_CLOSED') return;
       // Inside a batch a cursor costs something: it is asked for here, not with every event.
       if (place !== undefined) from = { cursor: place.cursor };
       const nowMs = clock.monotonicMs();
@@ -436,7 +461,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
     if (delay !== undefined && deliverAt !== undefined)
       throw new HadronError('EVENT_INVALID', 'delay or deliverAt, not both', { field: 'delay' });
     const span = telemetry?.publish(this.name, { id, source, type, subject });
-    const event = makeEvent({
+    const init = {
       ...span?.attributes,
       ...attributes,
       id,
@@ -450,8 +475,13 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
       deliverat: delay === undefined ? deliverAt : new Date(nowMs + milliseconds(delay, 'delay')),
       expirytime: expiresAt,
       data,
-    });
-    return { event, span };
+    };
+    try {
+      return { event: makeEvent(init), span };
+    } catch (error) {
+      span?.end(error);
+      throw error;
+    }
   }
 }
 

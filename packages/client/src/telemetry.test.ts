@@ -113,6 +113,12 @@ test('its API is found where it is installed; the context travels in the event a
   expect(processed.status).toBeUndefined();
 });
 
+test('an event that cannot be made ends its span with the failure', async () => {
+  await using client = connect({ source: '/shop', transport: inProcessTransport(world.services) });
+  await expect(client.stream('orders').publish('order.placed', 1n)).rejects.toMatchObject({ code: 'EVENT_INVALID' });
+  expect(spans.at(-1)).toMatchObject({ name: 'publish orders', ended: true, status: api.SpanStatusCode.ERROR });
+});
+
 test('`telemetry: false` leaves events alone', async () => {
   await using client = connect({ source: '/shop', transport: inProcessTransport(world.services), telemetry: false });
   const before = spans.length;

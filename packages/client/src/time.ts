@@ -54,11 +54,40 @@ export function newId(random: Random): string {
   );
 }
 
+interface Waiters {
+  readonly each: Set<() => void>;
+  readonly heard: () => void;
+}
+
+/** By signal. It has one listener of ours: with every other it looks through all it has, and a hundred thousand are usual. */
+const waiters = new WeakMap<AbortSignal, Waiters>();
+
 /** Calls `fn` when `signal` aborts, at once if it has. @returns forgets it */
 export function onAbort(signal: AbortSignal | undefined, fn: () => void): () => void {
-  if (signal?.aborted === true) fn();
-  else signal?.addEventListener('abort', fn, { once: true });
-  return () => signal?.removeEventListener('abort', fn);
+  if (signal === undefined) return () => undefined;
+  if (signal.aborted) {
+    fn();
+    return () => undefined;
+  }
+  let known = waiters.get(signal);
+  if (known === undefined) {
+    const each = new Set<() => void>();
+    const heard = (): void => {
+      waiters.delete(signal);
+      for (const call of each) call();
+    };
+    known = { each, heard };
+    waiters.set(signal, known);
+    signal.addEventListener('abort', heard, { once: true });
+  }
+  const { each, heard } = known;
+  const own = (): void => fn(); // the same one may wait twice
+  each.add(own);
+  return () => {
+    if (!each.delete(own) || each.size > 0 || signal.aborted) return;
+    waiters.delete(signal);
+    signal.removeEventListener('abort', heard);
+  };
 }
 
 /** Resolves after `delayMs`, or at once when `signal` aborts. */

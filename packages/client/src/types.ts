@@ -298,7 +298,10 @@ export interface ConsumeOptions extends GroupOptions {
    * Default `term`: the same bytes will not fit later; after a fixed release `hadron dlq redrive` gives them again.
    */
   readonly invalid?: 'term' | 'nack' | undefined;
-  /** Told of connections lost, and of events that a handler failed or whose answer came too late. */
+  /**
+   * Told of connections lost, and of events that a handler failed or whose answer came too late. One that throws ends the
+   * consumer with what it threw.
+   */
   readonly onError?: ((error: HadronError, message?: Message) => void) | undefined;
 }
 
