@@ -80,12 +80,43 @@ describe.each(transports)('%s', (_name, make) => {
     );
   });
 
+  test.each(['', 'localhost:7000', '127.0.0.1:7000', 'ftp://localhost:7000'])(
+    'an address that is none is a TypeError that says how: %j',
+    (url) => {
+      expect(() => make(url)).toThrow(TypeError);
+      expect(() => make(url)).toThrow('give for example http://127.0.0.1:7000');
+    },
+  );
+
+  test('https where no TLS is: nothing happened, and the message asks for http', async () => {
+    const url = await listening(http.createServer((_, response) => response.end()));
+    const transport = make(url.replace('http:', 'https:'));
+    await expect(transport.info('s')).rejects.toMatchObject({
+      code: 'CONNECTION_FAILED',
+      happened: 'no',
+      message: expect.stringContaining('http:// and not https://') as unknown,
+    });
+    await transport.close();
+  });
+
+  test('one that accepts and is silent: a signal ends a tail all the same', async () => {
+    const url = await listening(net.createServer((socket) => void socket.on('error', () => undefined)));
+    const transport = make(url);
+    const signal = AbortSignal.timeout(50);
+    for await (const _ of transport.tail({ stream: 's', from: 'latest', signal })) throw new Error('out of nothing');
+    await transport.close();
+  });
+
   test('another kind of server', async () => {
     const url = await listening(
       http.createServer((_, response) => response.writeHead(404).end('<html>nothing here</html>')),
     );
     await everything(make(url));
   });
+});
+
+test('binary: a path in the address is refused, which gRPC would leave out', () => {
+  expect(() => binaryTransport({ url: 'http://127.0.0.1:7000/hadron' })).toThrow('has a path');
 });
 
 test('binary: frames and messages that are none', async () => {

@@ -202,7 +202,7 @@ export function transportContract(name: string, open: () => Promise<ContractWorl
         expect(results).toMatchObject([
           { offset: 0 },
           { offset: 1 },
-          { error: { code: expect.stringMatching(/TOO_LARGE$/) as unknown } },
+          { error: { code: 'EVENT_TOO_LARGE', message: expect.stringContaining('raise the limit') as unknown } },
           { offset: 2 },
         ]);
       });

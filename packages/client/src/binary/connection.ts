@@ -15,7 +15,7 @@ import {
 import { HadronError } from '@hadron/base/errors';
 import { ProtoWriter } from '@hadron/contracts/protobuf';
 import { closed, failure } from '../errors.ts';
-import { connectionFailed } from '../http/request.ts';
+import { connectionFailed, serverUrl } from '../http/request.ts';
 
 const FRAME_HEADER_BYTES = 5;
 /** The server sends no larger ones; a length beyond it is no gRPC of ours. */
@@ -24,6 +24,8 @@ const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
 const CALL_WINDOW_BYTES = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024;
 const WRITER_KEPT_BYTES = 64 * 1024;
+/** What waits to leave, of all calls; beyond it no call can begin. Node's 10 are less than one large event. */
+const SESSION_MEGABYTES_MAX = 256;
 
 export type Encode<T> = (w: ProtoWriter, message: T) => void;
 
@@ -42,7 +44,9 @@ export class Connection {
   readonly #pingMs: number;
 
   constructor(url: string, pingMs: number, token?: string) {
-    this.#url = new URL(url).origin;
+    this.#url = serverUrl(url);
+    if (this.#url !== new URL(url).origin)
+      throw new TypeError(`url: ${url} has a path, which gRPC cannot have; leave it out, or use transport: 'http'`);
     this.#pingMs = pingMs;
     this.#authorization = token === undefined ? {} : { authorization: `bearer ${token}` };
   }
@@ -98,7 +102,10 @@ export class Connection {
   #connected(): ClientHttp2Session {
     const known = this.#session;
     if (known !== undefined && !known.closed && !known.destroyed) return known;
-    const session = connect(this.#url, { settings: { initialWindowSize: CALL_WINDOW_BYTES, enablePush: false } });
+    const session = connect(this.#url, {
+      settings: { initialWindowSize: CALL_WINDOW_BYTES, enablePush: false },
+      maxSessionMemory: SESSION_MEGABYTES_MAX,
+    });
     this.#session = session;
     const forget = (): void => {
       if (this.#session === session) this.#session = undefined;

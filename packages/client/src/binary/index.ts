@@ -33,7 +33,7 @@ import { closed } from '../errors.ts';
 import { httpTransport } from '../http/index.ts';
 import { Inbox } from '../inbox.ts';
 import { withCursors } from '../tail-cursor.ts';
-import { clientClock, onAbort } from '../time.ts';
+import { clientClock, onAbort, within } from '../time.ts';
 import { type Call, Connection } from './connection.ts';
 import { Publishing } from './publishing.ts';
 
@@ -76,15 +76,19 @@ export function binaryTransport(options: BinaryTransportOptions): Transport {
 }
 
 const PING_MS = 15_000;
+/** What a tail asks before it begins must be answered within this. */
+const INFO_MS = 30_000;
 /** Batches of a tail that wait for their reader; above it the server is held back. */
 const TAIL_BATCHES_MAX = 8;
 
 class BinaryTransport implements Transport {
+  readonly #clock: Clock;
   readonly #connection: Connection;
   readonly #publishing: Publishing;
   readonly #control: Transport;
 
   constructor({ url, token, pingMs = PING_MS, clock = clientClock }: BinaryTransportOptions) {
+    this.#clock = clock;
     this.#connection = new Connection(url, pingMs, token);
     this.#publishing = new Publishing(this.#connection, clock, (stream) => this.info(stream));
     this.#control = httpTransport({ url, token });
@@ -107,7 +111,9 @@ class BinaryTransport implements Transport {
 
   async *tail({ stream, from, partition, signal, onCursor }: TailCall): AsyncIterable<TailedEvent> {
     // Asked each time: a stream that was made again has another id, and may see its records otherwise.
-    const info = await this.info(stream);
+    const info = await within(this.#clock, INFO_MS, this.info(stream), signal);
+    if (signal?.aborted === true) return;
+    if (info === undefined) throw new HadronError('TIMED_OUT', `no answer within ${INFO_MS} ms`, { effect: 'none' });
     const inbox = new Inbox<readonly TailedEvent[]>();
     let records: WireTailRecord[] = [];
     let waiting = 0;

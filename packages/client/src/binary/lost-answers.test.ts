@@ -78,6 +78,22 @@ test('events published while answers are lost are stored exactly once, in order,
   await client.close();
 });
 
+test('an event larger than a request is refused by itself, and the connection goes on', async () => {
+  const world = await openWorld();
+  onTestFinished(() => world.close());
+  await world.createStream('orders', 3);
+  await using client = connect({ source: '/shop', url: await world.listen(), telemetry: false });
+  const orders = client.stream('orders');
+  for (const bytes of [17, 40].map((mebi) => new Uint8Array(mebi * 1024 * 1024))) {
+    const [large, small] = await Promise.allSettled([orders.publish('n', bytes), orders.publish('n', 1)]);
+    expect(large).toMatchObject({ status: 'rejected', reason: { code: 'EVENT_TOO_LARGE', happened: 'no' } });
+    expect(small.status).toBe('fulfilled');
+  }
+  const set = Array.from({ length: 20 }, (_, n) => ({ type: 'n', subject: `${n}`, data: new Uint8Array(1024 * 1024) }));
+  await expect(orders.publishMany(set, { atomic: true })).rejects.toMatchObject({ code: 'EVENT_TOO_LARGE' });
+  await orders.publish('n', 2);
+}, 30_000);
+
 test('a network that vanishes without a word: the connection is given up, and everything goes on with the next', async () => {
   const world = await openWorld();
   onTestFinished(() => world.close());

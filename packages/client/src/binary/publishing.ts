@@ -52,6 +52,8 @@ const ABOUT_ONE_EVENT = new Set([
 const ABOUT_PRODUCER = new Set(['SEQUENCE_OUT_OF_ORDER', 'PRODUCER_EPOCH_FENCED']);
 /** Producers for one call; a server that wants more is broken. */
 const PRODUCERS_MAX = 3;
+/** The server takes messages of 16 MiB, and closes a call that sends a larger one without a word about the event. */
+const REQUEST_BYTES_MAX = 16 * 1024 * 1024 - 64 * 1024;
 /** Partitions may be added meanwhile. */
 const INFO_KEPT_MS = 60_000;
 
@@ -130,7 +132,8 @@ export class Publishing {
         decided.set(part, halves(part));
       } else {
         if (error.code === 'TOPIC_NOT_FOUND') this.#infos.delete(call.stream);
-        for (const index of part.indexes) results[index] = { error };
+        const told = error.code === 'RECORD_TOO_LARGE' ? tooLarge(call.stream, part.batch as Batch) : error;
+        for (const index of part.indexes) results[index] = { error: told };
         decided.set(part, []);
       }
     });
@@ -143,7 +146,9 @@ export class Publishing {
   }
 
   /** A lost connection is an outcome too: others of the round have theirs. */
-  async #send(stream: string, { partition, bytes }: Batch): Promise<PublishResponse | HadronError> {
+  async #send(stream: string, batch: Batch): Promise<PublishResponse | HadronError> {
+    const { partition, bytes } = batch;
+    if (bytes.length > REQUEST_BYTES_MAX) return tooLarge(stream, batch);
     try {
       return await this.#request({ stream, events: undefined, recordBatch: bytes, partition, atomic: false });
     } catch (error) {
@@ -153,6 +158,12 @@ export class Publishing {
 
   /** All or none: each batch has the outcome of the set. */
   async #sendSet(stream: string, batches: readonly Batch[]): Promise<readonly (PublishResponse | HadronError)[]> {
+    const bytes = batches.reduce((sum, batch) => sum + batch.bytes.length, 0);
+    if (bytes > REQUEST_BYTES_MAX) {
+      const message = `an atomic set of ${bytes} bytes is more than one request carries (${REQUEST_BYTES_MAX}); publish fewer`;
+      const error = new HadronError('EVENT_TOO_LARGE', message);
+      return batches.map(() => error);
+    }
     const recordBatches = batches.map(({ partition, bytes }) => ({ partition, recordBatch: bytes }));
     let response: PublishResponse | HadronError;
     try {
@@ -217,6 +228,15 @@ export class Publishing {
     this.#infos.set(stream, { info, askedMs: nowMs });
     return info;
   }
+}
+
+function tooLarge(stream: string, { bytes, indexes }: Batch): HadronError {
+  const what = indexes.length === 1 ? 'the event takes' : 'the events together take';
+  return new HadronError(
+    'EVENT_TOO_LARGE',
+    `${what} ${bytes.length} bytes, more than stream ${stream} (max.message.bytes) or a request (${REQUEST_BYTES_MAX}) ` +
+      'can; make it smaller, put its data elsewhere and name it in dataref, or raise the limit',
+  );
 }
 
 function refusalOf({ code, message, field }: WireError): HadronError {

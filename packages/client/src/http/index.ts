@@ -16,7 +16,7 @@ import type {
 } from '@hadron/contracts';
 import { closed } from '../errors.ts';
 import { eventOfJson, jsonOfEvent, parseJson } from './json-event.ts';
-import { ask, streamUrl } from './request.ts';
+import { ask, serverUrl, streamUrl } from './request.ts';
 import { serverSentEvents } from './server-sent-events.ts';
 import { openWebSocketSession } from './web-socket-session.ts';
 
@@ -59,7 +59,7 @@ class HttpTransport implements Transport {
   readonly #open = new AbortController();
 
   constructor({ url, token }: HttpTransportOptions) {
-    this.#url = new URL(url).href.replace(/\/$/, '');
+    this.#url = serverUrl(url);
     this.#headers = token === undefined ? {} : { authorization: `bearer ${token}` };
   }
 
@@ -91,11 +91,11 @@ class HttpTransport implements Transport {
     else query.set('from', beginning(from));
     if (partition !== undefined) query.set('partition', String(partition));
     const over = AbortSignal.any(signal === undefined ? [this.#open.signal] : [this.#open.signal, signal]);
-    const answer = await this.#ask(`${streamUrl(this.#url, stream)}/events?${query.toString()}`, {
-      headers,
-      signal: over,
-    });
     try {
+      const answer = await this.#ask(`${streamUrl(this.#url, stream)}/events?${query.toString()}`, {
+        headers,
+        signal: over,
+      });
       for await (const { id, data } of serverSentEvents(answer.body as ReadableStream<Uint8Array>)) {
         if (data === '') onCursor?.(id);
         else yield tailed(data, id);

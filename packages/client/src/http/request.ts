@@ -4,6 +4,14 @@ import { failure } from '../errors.ts';
 
 export const streamUrl = (base: string, stream: string): string => `${base}/v1/streams/${encodeURIComponent(stream)}`;
 
+/** Without a slash at the end. @throws TypeError when it is no address of a server */
+export function serverUrl(url: string): string {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:')
+    throw new TypeError(`url: ${url} is no address of a server; give for example http://127.0.0.1:7000`);
+  return parsed.href.replace(/\/$/, '');
+}
+
 /**
  * The failure of a connection. Where it was refused nothing was sent, so the effect is none; Node says so in the code of the
  * cause, browsers say nothing.
@@ -11,14 +19,18 @@ export const streamUrl = (base: string, stream: string): string => `${base}/v1/s
 export function connectionFailed(url: string, cause: unknown): HadronError {
   const { code } = ((cause as Error | undefined)?.cause ?? cause ?? {}) as { code?: unknown };
   const told = typeof code === 'string' ? ` (${code})` : '';
-  return new HadronError(
-    'CONNECTION_FAILED',
-    `no connection to ${url}${told}; start a server with \`hadron start\`, or say where it is: connect({ url })`,
-    { cause, effect: NEVER_SENT.test(told) ? 'none' : 'unknown' },
-  );
+  const advice = NO_TLS.test(told)
+    ? 'is that http:// and not https://, and its certificate trusted?'
+    : 'start a server with `hadron start`, or say where its API is: connect({ url })';
+  return new HadronError('CONNECTION_FAILED', `no connection to ${url}${told}; ${advice}`, {
+    cause,
+    effect: NEVER_SENT.test(told) || NO_TLS.test(told) ? 'none' : 'unknown',
+  });
 }
 
 const NEVER_SENT = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UNREACH/;
+/** A handshake that failed: nothing is sent before it. */
+const NO_TLS = /_SSL_|_TLS_|CERT|SELF_SIGNED|UNABLE_TO_/;
 
 /** @throws HadronError what the server says, or CONNECTION_FAILED */
 export async function ask(url: string, init: RequestInit): Promise<Response> {

@@ -43,7 +43,8 @@ export function openWebSocketSession(
     const address = `${streamUrl(url, call.stream)}/groups/${encodeURIComponent(call.group)}/session`;
     const socket = new WebSocket(address.replace(/^http/, 'ws'));
     const session = new WebSocketSession(socket, listener, { resolve, reject }, url);
-    onAbort(signal, () => void session.close());
+    const forget = onAbort(signal, () => void session.close());
+    socket.addEventListener('close', forget);
     socket.onopen = () => session.send({ type: 'open', settings: call.settings, credit: call.credit });
   });
 }
