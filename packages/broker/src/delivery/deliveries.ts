@@ -7,7 +7,7 @@
  *
  * Life: construct, {@link Deliveries.replay} every record of the state log, {@link Deliveries.start}, {@link Deliveries.close}.
  */
-import { type Clock, Deadline, Deadlines, HadronError, type Logger, type Random, type Timer } from '@hadron/base';
+import { type Clock, HadronError, type Logger, type Random } from '@hadron/base';
 import type {
   AnswerResult,
   DeadLetter,
@@ -31,11 +31,12 @@ import { DeadLetters } from './dead-letters.ts';
 import { Forwarder } from './forwarder.ts';
 import { Group, groupNotFound, type Taker } from './group.ts';
 import { applySet, GroupPartition } from './group-partition.ts';
+import { GroupRegistry } from './group-registry.ts';
+import { Leases } from './leases.ts';
 import {
   arrivedRecord,
   bootRecord,
   decodeEntry,
-  type GroupRecord,
   groupRecord,
   outboxRecord,
   progressRecord,
@@ -61,6 +62,7 @@ import {
   resolveGroup,
 } from './settings.ts';
 import { PartitionReader, StreamSource } from './stream-source.ts';
+import { Ticks } from './ticks.ts';
 import type { Now } from './types.ts';
 
 export interface DeliveriesOptions {
@@ -85,26 +87,7 @@ export interface DeliveriesOptions {
 const RETRY_MS = 1_000;
 /** Reading and handing out let others have their turn after so long. */
 const TICK_MS = 4;
-/** While anything is delayed, the wall clock is looked at this often: it may jump. */
-const WALL_LOOK_MS = 60_000;
-const WALL_JUMP_MS = 1_000;
-/** An ephemeral group that is only pulled from lives so long after the last pull. */
-const LEASE_LINGER_MS = 60_000;
-const PULL_MAX = 10_000;
-
 type Uncommitted = Omit<Contribution, 'durable' | 'refused'>;
-
-interface Pull {
-  readonly group: Group;
-  readonly taker: Taker;
-  readonly collected: OutgoingDelivery[];
-  readonly max: number;
-  /** How many had come at the last tick. */
-  seen: number;
-  readonly timer: Timer;
-  done(): void;
-  failed(error: HadronError): void;
-}
 
 export class Deliveries implements DeliveryService, Replayed {
   private readonly options: DeliveriesOptions;
@@ -117,26 +100,15 @@ export class Deliveries implements DeliveryService, Replayed {
   private readonly arrivals: Map<number, number>[];
   private readonly letters: DeadLetters;
 
-  private readonly byId = new Map<number, Group>();
-  private readonly byTopic = new Map<string, Map<string, Group>>();
+  private readonly registry: GroupRegistry;
   private readonly creating = new Map<string, Promise<Group>>();
-  /** Shards on which a group without a name is recorded. */
-  private readonly recorded = new Map<Group, Set<number>>();
-  private readonly interned = new Map<string, GroupSettings>();
 
   private boot = 0;
   private handouts = 0;
   private sessionsMade = 0;
   private starting = 0;
-  private dirty = new Set<Group>();
-  private scheduled = false;
-  private readonly timers = new Deadlines<() => void>();
-  private timer: Timer | undefined;
-  private timerAt = Number.POSITIVE_INFINITY;
-  private wallDriftMs = 0;
-  private readonly pulls = new Set<Pull>();
-  /** Ephemeral groups that were pulled from: when they go. */
-  private readonly lingering = new WeakMap<Group, Deadline<() => void>>();
+  private readonly ticks: Ticks;
+  private readonly leases: Leases;
   private readonly answering = new Set<(error: HadronError) => void>();
   private unwatch: (() => void) | undefined;
   private over: HadronError | undefined;
@@ -146,6 +118,8 @@ export class Deliveries implements DeliveryService, Replayed {
     this.limits = { ...DELIVERY_DEFAULTS, ...options.settings };
     this.clock = options.clock;
     const { log, clock, logger } = options;
+    this.registry = new GroupRegistry(options.random);
+    this.ticks = new Ticks(clock, { tick: (groups) => this.tick(groups), wallJumped: (now) => this.wallJumped(now) });
     this.reader = new PartitionReader({ log, clock, logger, cache: new ChunkCache(this.limits.cacheBytes) });
     const shards = Array.from({ length: options.shards ?? 1 }, (_, shard) => shard);
     this.outboxes = shards.map((shard) => new Forwarder(shard, this.forwarderHost()));
@@ -160,6 +134,7 @@ export class Deliveries implements DeliveryService, Replayed {
         }),
     );
     this.letters = new DeadLetters(this.deadLettersHost());
+    this.leases = new Leases(this.leasesHost());
   }
 
   // ------------------------------------------------------------------------------------------------------- replayed
@@ -172,29 +147,30 @@ export class Deliveries implements DeliveryService, Replayed {
         this.boot = Math.max(this.boot, entry.boot);
         return;
       case 'group': {
-        const known = this.byId.get(entry.id);
+        const known = this.registry.get(entry.id);
         if (entry.group === null) {
           if (known !== undefined) this.forget(known);
-        } else if (known === undefined)
-          this.add(new Group(this.groupHost(), entry.id, this.intern(entry.group)), shard);
-        else {
-          this.setRecorded(known, shard);
-          known.settings = this.intern(entry.group).settings;
-          known.paused = entry.group.paused;
-          known.limitsChanged();
+          return;
         }
+        const record = this.registry.intern(entry.group);
+        const group = known ?? new Group(this.groupHost(), entry.id, record);
+        if (known === undefined) this.registry.add(group);
+        this.registry.setRecorded(group, shard);
+        group.settings = record.settings;
+        group.paused = record.paused;
+        group.limitsChanged();
         return;
       }
       case 'set': {
-        const group = this.byId.get(entry.id);
+        const group = this.registry.get(entry.id);
         if (group !== undefined) applySet(group.progressOf(entry.partition), entry);
         return;
       }
       case 'progress':
-        this.byId.get(entry.id)?.progress.set(entry.partition, entry.progress);
+        this.registry.get(entry.id)?.progress.set(entry.partition, entry.progress);
         return;
       case 'redrive':
-        this.byId.get(entry.id)?.progressOf(entry.partition).redrive(entry.redrive);
+        this.registry.get(entry.id)?.progressOf(entry.partition).redrive(entry.redrive);
         return;
       case 'outbox':
         this.outboxes[shard]?.replay(entry.number, entry.entry);
@@ -208,11 +184,11 @@ export class Deliveries implements DeliveryService, Replayed {
   /** The state of one shard, as records. */
   *snapshot(shard: number = 0): Generator<StateRecord, void, undefined> {
     yield bootRecord(this.boot);
-    for (const group of this.byId.values()) {
+    for (const group of this.registry.all()) {
       if (!group.settings.durable) continue;
       const partitions = this.options.log.streamById(group.record.topicId)?.partitions;
       const isHere = (partition: number): boolean => (partitions?.[partition]?.shard ?? 0) === shard;
-      if (!this.isRecorded(group, shard)) continue;
+      if (!this.registry.isRecorded(group, shard)) continue;
       yield groupRecord(group.id, group.recordNow);
       for (const [partition, progress] of group.progress) {
         if (isHere(partition)) yield progressRecord(group.id, partition, progress);
@@ -234,11 +210,11 @@ export class Deliveries implements DeliveryService, Replayed {
         committed() {},
         durable: () => {
           this.starting--;
-          for (const group of this.byId.values()) if (group.takers.size > 0) this.wake(group);
+          for (const group of this.registry.all()) if (group.takers.size > 0) this.ticks.wake(group);
         },
       });
     }
-    for (const group of [...this.byId.values()]) {
+    for (const group of [...this.registry.all()]) {
       const stream = log.streamById(group.record.topicId);
       if (stream === undefined) this.letGo(group, undefined);
       else this.partitionsGone(group, stream);
@@ -250,8 +226,7 @@ export class Deliveries implements DeliveryService, Replayed {
       if (type === 'delete') this.streamGone(stream);
       else this.streamChanged(stream);
     });
-    this.wallDriftMs = this.clock.wallMs() - this.clock.monotonicMs();
-    this.schedule();
+    this.ticks.start();
   }
 
   /**
@@ -260,7 +235,7 @@ export class Deliveries implements DeliveryService, Replayed {
    */
   stop(error: HadronError): void {
     if (this.over !== undefined) return;
-    for (const group of this.dirty) for (const running of group.running.values()) running.contribute();
+    for (const group of this.ticks.waiting) for (const running of group.running.values()) running.contribute();
     for (const sets of this.sets) sets.flush();
     this.end(error);
   }
@@ -269,7 +244,7 @@ export class Deliveries implements DeliveryService, Replayed {
   close(error: HadronError): void {
     this.end(error);
     for (const fail of [...this.answering]) fail(error);
-    for (const group of this.byId.values()) {
+    for (const group of this.registry.all()) {
       for (const running of group.running.values()) running.close();
       group.running.clear();
     }
@@ -279,10 +254,10 @@ export class Deliveries implements DeliveryService, Replayed {
     if (this.over !== undefined) return;
     this.over = error;
     this.unwatch?.();
-    this.timer?.cancel();
+    this.ticks.close();
     for (const outbox of this.outboxes) outbox.close();
-    for (const group of this.byId.values()) this.endSessions(group, error);
-    for (const pull of [...this.pulls]) pull.failed(error);
+    for (const group of this.registry.all()) this.endSessions(group, error);
+    this.leases.fail(error);
   }
 
   // -------------------------------------------------------------------------------------------------------- sessions
@@ -311,49 +286,7 @@ export class Deliveries implements DeliveryService, Replayed {
     if (signal?.aborted === true) return [];
     if (group.removed || this.streamOf(group) === undefined) throw groupNotFound(request.stream, request.group);
     this.checkRoom(group);
-    const max = Math.min(Math.max(1, Math.floor(request.max)), PULL_MAX);
-    const collected: OutgoingDelivery[] = [];
-    const handler: SessionHandler = {
-      deliver: (deliveries) => void collected.push(...deliveries),
-      withdrawn: () => undefined,
-      ended: (error) => {
-        if (error !== undefined) pull.failed(error);
-      },
-    };
-    const taker = this.taker(group, `pull-${++this.sessionsMade}`, max, handler, true, undefined);
-    let pull!: Pull;
-    return new Promise<readonly OutgoingDelivery[]>((resolve, reject) => {
-      const end = (how: () => void): void => {
-        if (!this.pulls.delete(pull)) return;
-        pull.timer.cancel();
-        signal?.removeEventListener('abort', aborted);
-        taker.core.draining = true;
-        how();
-        this.afterLease(group, taker);
-      };
-      const aborted = (): void =>
-        end(() => {
-          group.remove(taker, 'returned');
-          resolve([]);
-        });
-      pull = {
-        group,
-        taker,
-        collected,
-        max,
-        seen: 0,
-        // What is being read for it at this moment still comes.
-        timer: this.clock.setTimer(Math.max(0, request.waitMs), () => {
-          taker.core.draining = true;
-          if (taker.core.out === 0) pull.done();
-        }),
-        done: () => end(() => resolve(collected)),
-        failed: (error) => end(() => reject(error)),
-      };
-      this.pulls.add(pull);
-      signal?.addEventListener('abort', aborted);
-      this.wake(group);
-    });
+    return this.leases.pull(group, request, signal);
   }
 
   /** Sessions and pulls that wait; what a pull has brought counts as in flight only. @throws HadronError LIMIT_EXCEEDED */
@@ -421,27 +354,12 @@ export class Deliveries implements DeliveryService, Replayed {
     const taker: Taker = { core, handler, isLease, outgoing: [], withdrawn: [] };
     group.add(taker);
     this.runAll(group);
-    this.wake(group);
+    this.ticks.wake(group);
     return taker;
   }
 
   private runAll(group: Group): void {
     for (const partition of this.streamOf(group)?.partitions ?? []) group.runOn(partition);
-  }
-
-  /** A lease without anything out is over. */
-  private afterLease(group: Group, taker: Taker): void {
-    if (taker.core.out > 0) return;
-    group.remove(taker, 'returned');
-    if (group.settings.durable || group.takers.size > 0) return;
-    let linger = this.lingering.get(group);
-    if (linger === undefined) {
-      linger = new Deadline<() => void>(() => {
-        if (group.takers.size === 0 && !group.removed) this.letGo(group, undefined);
-      });
-      this.lingering.set(group, linger);
-    }
-    this.keepTimer(linger, this.clock.monotonicMs() + LEASE_LINGER_MS);
   }
 
   // ---------------------------------------------------------------------------------------------------------- groups
@@ -457,7 +375,7 @@ export class Deliveries implements DeliveryService, Replayed {
   }
 
   *groups(stream?: string): Generator<GroupStatus, void, undefined> {
-    for (const group of this.byId.values()) {
+    for (const group of this.registry.all()) {
       if (group.name === '' || (stream !== undefined && group.record.stream !== stream)) continue;
       yield group.status(this.streamOf(group));
     }
@@ -465,7 +383,7 @@ export class Deliveries implements DeliveryService, Replayed {
 
   /** Groups in use, of other streams, whose dead letters go to this one. Each deletion of a stream asks. */
   *buryingIn(stream: string): Generator<{ readonly stream: string; readonly group: string }, void, undefined> {
-    for (const group of this.byId.values()) {
+    for (const group of this.registry.all()) {
       const { stream: source } = group.record;
       if (group.name === '' || group.takers.size === 0 || source === stream) continue;
       if (DeadLetters.streamOf(group) === stream) yield { stream: source, group: group.name };
@@ -522,7 +440,7 @@ export class Deliveries implements DeliveryService, Replayed {
   /** Below this, no group that holds retention back needs anything; undefined: none does (D3). */
   heldOffset(topicId: string, partition: number): number | undefined {
     let held: number | undefined;
-    for (const group of this.byTopic.get(topicId)?.values() ?? []) {
+    for (const group of this.registry.of(topicId)) {
       if (!group.settings.holdRetention || group.name === '') continue;
       held = Math.min(held ?? Number.POSITIVE_INFINITY, group.progressOf(partition).floor);
     }
@@ -566,13 +484,13 @@ export class Deliveries implements DeliveryService, Replayed {
     checkGroupName(name);
     const stream = this.stream(streamName);
     const key = `${stream.topicId} ${name}`;
-    const known = this.creating.get(key) ?? this.byTopic.get(stream.topicId)?.get(name);
+    const known = this.creating.get(key) ?? this.registry.named(stream.topicId, name);
     if (known !== undefined) {
       const group = await known;
       checkSame(name, group.settings, asked);
       return group;
     }
-    const inStream = this.byTopic.get(stream.topicId)?.size ?? 0;
+    const inStream = this.registry.count(stream.topicId);
     if (inStream >= this.limits.groupsPerStreamMax) {
       throw new HadronError('LIMIT_EXCEEDED', `stream ${streamName} has ${inStream} groups already; remove some`);
     }
@@ -592,7 +510,7 @@ export class Deliveries implements DeliveryService, Replayed {
     const starts = await this.starts(stream, settings.start, startOffsets);
     if (this.over !== undefined) throw this.over;
     if (this.options.log.streamById(stream.topicId) === undefined) throw groupNotFound(stream.name, name);
-    const record = this.intern({
+    const record = this.registry.intern({
       topicId: stream.topicId,
       stream: stream.name,
       group: name,
@@ -600,8 +518,8 @@ export class Deliveries implements DeliveryService, Replayed {
       paused: false,
       starts: Object.fromEntries(starts),
     });
-    const group = new Group(this.groupHost(), this.freeId(), record);
-    this.add(group, undefined);
+    const group = new Group(this.groupHost(), this.registry.freeId(), record);
+    this.registry.add(group);
     if (!settings.durable) return group;
     try {
       await this.recordGroup(group);
@@ -652,9 +570,9 @@ export class Deliveries implements DeliveryService, Replayed {
   private async recordGroup(group: Group): Promise<GroupStatus> {
     if (group.settings.durable) {
       const record = groupRecord(group.id, group.recordNow);
-      await this.commitOn(this.shardsOf(group), [record], (shard) => this.setRecorded(group, shard));
+      await this.commitOn(this.shardsOf(group), [record], (shard) => this.registry.setRecorded(group, shard));
     }
-    this.wake(group);
+    this.ticks.wake(group);
     return group.status(this.streamOf(group));
   }
 
@@ -670,7 +588,7 @@ export class Deliveries implements DeliveryService, Replayed {
       await Promise.all([...byShard].map(([shard, there]) => this.resetOn(shard, group, there)));
     } finally {
       if (group.takers.size > 0 && !group.removed) this.runAll(group);
-      this.wake(group);
+      this.ticks.wake(group);
     }
     return group.status(this.streamOf(group));
   }
@@ -725,7 +643,7 @@ export class Deliveries implements DeliveryService, Replayed {
       this.answering.add(refused);
       if (typeof what === 'object') {
         this.setsOf(shard).put({ ...what, durable, ...(what.parts.length > 0 ? { refused } : {}) });
-        this.schedule();
+        this.ticks.schedule();
         return;
       }
       try {
@@ -739,7 +657,7 @@ export class Deliveries implements DeliveryService, Replayed {
 
   private async dropGroup(group: Group, error: HadronError | undefined): Promise<void> {
     if (group.removed) return;
-    const shards = group.settings.durable ? [...(this.recorded.get(group) ?? [])] : [];
+    const shards = group.settings.durable ? this.registry.shardsOf(group) : [];
     this.forget(group);
     this.endSessions(group, error);
     for (const index of [...group.running.keys()]) group.stopOn(index);
@@ -760,28 +678,28 @@ export class Deliveries implements DeliveryService, Replayed {
   }
 
   private streamGone(stream: EventStream): void {
-    for (const group of [...(this.byTopic.get(stream.topicId)?.values() ?? [])]) {
+    for (const group of this.registry.of(stream.topicId)) {
       this.letGo(group, new HadronError('TOPIC_NOT_FOUND', `stream ${stream.name} was deleted`));
     }
   }
 
   /** New partitions begin at 0 (D6), also where one of that number was taken away before. */
   private streamChanged(stream: EventStream): void {
-    for (const group of this.byTopic.get(stream.topicId)?.values() ?? []) {
+    for (const group of this.registry.of(stream.topicId)) {
       this.partitionsGone(group, stream);
       this.recordWhereNew(group);
       if (group.takers.size === 0) continue;
       this.runAll(group);
-      this.wake(group);
+      this.ticks.wake(group);
     }
   }
 
   /** New partitions may lie on a shard that knows nothing of the group. */
   private recordWhereNew(group: Group): void {
     if (!group.settings.durable || group.name === '') return;
-    const shards = [...this.shardsOf(group)].filter((shard) => !this.isRecorded(group, shard));
+    const shards = [...this.shardsOf(group)].filter((shard) => !this.registry.isRecorded(group, shard));
     if (shards.length === 0) return;
-    const committed = (shard: number): void => this.setRecorded(group, shard);
+    const committed = (shard: number): void => this.registry.setRecorded(group, shard);
     this.commitOn(shards, [groupRecord(group.id, group.recordNow)], committed).catch(() => undefined);
   }
 
@@ -805,50 +723,20 @@ export class Deliveries implements DeliveryService, Replayed {
     group.progress.set(index, progress);
     if (!group.settings.durable) return;
     const record = progressRecord(group.id, index, progress);
-    for (const shard of this.recorded.get(group) ?? []) {
+    for (const shard of this.registry.shardsOf(group)) {
       this.setsOf(shard).put({ records: [record], parts: [], committed() {}, durable() {} });
     }
-    this.schedule();
-  }
-
-  private add(group: Group, shard: number | undefined): void {
-    const { topicId } = group.record;
-    const groups = this.byTopic.get(topicId) ?? new Map<string, Group>();
-    this.byTopic.set(topicId, groups);
-    groups.set(group.name, group);
-    this.byId.set(group.id, group);
-    if (shard !== undefined) this.setRecorded(group, shard);
+    this.ticks.schedule();
   }
 
   private forget(group: Group): void {
-    const { topicId } = group.record;
-    group.removed = true;
-    this.byId.delete(group.id);
-    this.recorded.delete(group);
-    const groups = this.byTopic.get(topicId);
-    if (groups?.get(group.name) === group) groups.delete(group.name);
-    if (groups?.size === 0) this.byTopic.delete(topicId);
-    this.dirty.delete(group);
-  }
-
-  private freeId(): number {
-    for (;;) {
-      const id = this.options.random.u32();
-      if (id !== 0 && !this.byId.has(id)) return id;
-    }
-  }
-
-  /** Thousands of groups have the same settings: they are kept once. */
-  private intern(record: GroupRecord): GroupRecord {
-    const key = JSON.stringify(record.settings);
-    const settings = this.interned.get(key) ?? record.settings;
-    this.interned.set(key, settings);
-    return { ...record, settings };
+    this.registry.forget(group);
+    this.ticks.forget(group);
   }
 
   /** @throws HadronError TOPIC_NOT_FOUND, GROUP_NOT_FOUND */
   private find(stream: string, name: string): Group {
-    const group = this.byTopic.get(this.stream(stream).topicId)?.get(name);
+    const group = this.registry.named(this.stream(stream).topicId, name);
     if (group === undefined || name === '') throw groupNotFound(stream, name);
     return group;
   }
@@ -870,16 +758,6 @@ export class Deliveries implements DeliveryService, Replayed {
     return new Set((this.streamOf(group)?.partitions ?? []).map((p) => p.shard));
   }
 
-  private isRecorded(group: Group, shard: number): boolean {
-    return this.recorded.get(group)?.has(shard) === true;
-  }
-
-  private setRecorded(group: Group, shard: number): void {
-    const shards = this.recorded.get(group);
-    if (shards === undefined) this.recorded.set(group, new Set([shard]));
-    else shards.add(shard);
-  }
-
   private setsOf(shard: number): AppendSets {
     const sets = this.sets[shard];
     if (sets === undefined) throw new TypeError(`there is no shard ${shard}`);
@@ -893,31 +771,10 @@ export class Deliveries implements DeliveryService, Replayed {
 
   // ------------------------------------------------------------------------------------------------------------ ticks
 
-  private now(): Now {
-    return { ms: this.clock.monotonicMs(), wallMs: this.clock.wallMs() };
-  }
-
-  private wake(group: Group): void {
-    if (group.removed || this.over !== undefined) return;
-    this.dirty.add(group);
-    this.schedule();
-  }
-
-  private schedule(): void {
-    if (this.scheduled || this.over !== undefined) return;
-    this.scheduled = true;
-    this.clock.defer(() => {
-      this.scheduled = false;
-      if (this.over === undefined) this.tick();
-    });
-  }
-
-  private tick(): void {
-    const groups = this.dirty;
-    this.dirty = new Set();
+  private tick(groups: ReadonlySet<Group>): void {
     for (const group of groups) for (const running of group.running.values()) running.contribute();
     for (const sets of this.sets) {
-      if (!sets.flush()) this.clock.setTimer(RETRY_MS, () => this.schedule());
+      if (!sets.flush()) this.ticks.scheduleIn(RETRY_MS);
       if (this.over !== undefined) return;
     }
     if (this.starting === 0) this.pump(groups);
@@ -925,14 +782,8 @@ export class Deliveries implements DeliveryService, Replayed {
       for (const running of group.running.values()) running.schedule();
       group.tell((taker, error) => this.handlerThrew(group, taker, error));
     }
-    for (const pull of [...this.pulls]) this.lookAtPull(pull);
-    for (const group of groups) {
-      for (const taker of [...group.takers.values()]) {
-        if (taker.isLease && taker.core.draining) this.afterLease(group, taker);
-      }
-      group.rest();
-    }
-    this.setTimer();
+    this.leases.look(groups);
+    for (const group of groups) group.rest();
   }
 
   /** Round robin: those whose time has not come are first in the next tick (D23). */
@@ -943,22 +794,7 @@ export class Deliveries implements DeliveryService, Replayed {
       if (this.clock.monotonicMs() <= untilMs) group.pump(untilMs);
       else if (!group.removed) left.add(group);
     }
-    if (left.size === 0) return;
-    for (const group of this.dirty) left.add(group);
-    this.dirty = left;
-    this.schedule();
-  }
-
-  /** A pull ends when it has all it may have, or when a tick brought nothing more and nothing is on its way. */
-  private lookAtPull(pull: Pull): void {
-    const { out, credit, draining } = pull.taker.core;
-    const { length } = pull.collected;
-    if (out > length || (length === 0 && credit > 0 && !draining)) return;
-    if (length === pull.max || length === pull.seen || draining) pull.done();
-    else {
-      pull.seen = length;
-      this.schedule();
-    }
+    this.ticks.postpone(left);
   }
 
   private handlerThrew(group: Group, taker: Taker, error: unknown): void {
@@ -969,39 +805,11 @@ export class Deliveries implements DeliveryService, Replayed {
     group.remove(taker, 'lost');
   }
 
-  private setTimer(): void {
-    if (this.over !== undefined) return;
-    const due = this.timers.next() ?? Number.POSITIVE_INFINITY;
-    if (due >= this.timerAt) return;
-    this.timer?.cancel();
-    this.timerAt = due;
-    // What is delayed waits for the wall clock, which may jump meanwhile.
-    const delayMs = Math.min(Math.max(0, due - this.clock.monotonicMs()), WALL_LOOK_MS);
-    this.timer = this.clock.setTimer(delayMs, () => {
-      this.timerAt = Number.POSITIVE_INFINITY;
-      if (this.over !== undefined) return;
-      this.lookAtWall();
-      const nowMs = this.clock.monotonicMs();
-      for (let d = this.timers.takePassed(nowMs); d !== undefined; d = this.timers.takePassed(nowMs)) d.what();
-      this.setTimer();
-    });
-  }
-
-  private lookAtWall(): void {
-    const now = this.now();
-    const driftMs = now.wallMs - now.ms;
-    if (Math.abs(driftMs - this.wallDriftMs) < WALL_JUMP_MS) return;
-    this.wallDriftMs = driftMs;
-    for (const group of this.byId.values()) {
+  private wallJumped(now: Now): void {
+    for (const group of this.registry.all()) {
       for (const { machine } of group.running.values()) machine.wallJumped(now);
-      if (group.running.size > 0) this.wake(group);
+      if (group.running.size > 0) this.ticks.wake(group);
     }
-  }
-
-  private keepTimer(deadline: Deadline<() => void>, at: number | undefined): void {
-    if (at === undefined) this.timers.cancel(deadline);
-    else this.timers.set(deadline, at);
-    if (at !== undefined && at < this.timerAt && !this.scheduled) this.setTimer();
   }
 
   // ------------------------------------------------------------------------------------------------------------ hosts
@@ -1016,12 +824,12 @@ export class Deliveries implements DeliveryService, Replayed {
       get handouts() {
         return handoutsNow();
       },
-      now: () => this.now(),
+      now: () => this.ticks.now,
       run: (group, partition) => this.run(group, partition),
-      wake: (group) => this.wake(group),
+      wake: (group) => this.ticks.wake(group),
       whenDurable: (shard, fn) => {
         this.setsOf(shard).whenDurable(fn);
-        this.schedule();
+        this.ticks.schedule();
       },
     };
   }
@@ -1063,12 +871,12 @@ export class Deliveries implements DeliveryService, Replayed {
       boot: this.boot,
       nextHandout: () => ++this.handouts,
       sabotage,
-      now: () => this.now(),
+      now: () => this.ticks.now,
       readCopy: (redrive) => this.letters.readCopy(redrive),
       deliver: (session, delivery) => void group.takers.get(session)?.outgoing.push(delivery),
       withdrawn: (session, token) => void group.takers.get(session)?.withdrawn.push(token),
-      wake: () => this.wake(group),
-      setTimer: (deadline, at) => this.keepTimer(deadline, at),
+      wake: () => this.ticks.wake(group),
+      setTimer: (deadline, at) => this.ticks.keep(deadline, at),
     });
   }
 
@@ -1083,8 +891,8 @@ export class Deliveries implements DeliveryService, Replayed {
       record: redriveRecord(group.id, partition, given),
       committed: () => progress.redrive(given),
       durable: () => {
-        group.running.get(partition)?.machine.addRedrive(given.id, this.now());
-        this.wake(group);
+        group.running.get(partition)?.machine.addRedrive(given.id, this.ticks.now);
+        this.ticks.wake(group);
       },
     };
   }
@@ -1099,11 +907,11 @@ export class Deliveries implements DeliveryService, Replayed {
       arrived: (at, from) => this.arrivals[at]?.get(from) ?? 0,
       setArrived: (at, from, number) => this.setArrived(at, from, number),
       redrive: (entry) => {
-        const group = this.byId.get(entry.group);
+        const group = this.registry.get(entry.group);
         return group === undefined ? undefined : this.redriven(group, entry.partition, entry.redrive);
       },
       makeStream: (name, partitions) => this.letters.makeStream(name, partitions),
-      wake: () => this.schedule(),
+      wake: () => this.ticks.schedule(),
     };
   }
 
@@ -1115,23 +923,35 @@ export class Deliveries implements DeliveryService, Replayed {
       limits: this.limits,
       createStream,
       recordSettings: (stream) => recordSettings?.(stream),
-      groupOf: (stream, name) => this.byTopic.get(stream.topicId)?.get(name),
-      groupsOf: (topicId) => this.byTopic.get(topicId)?.values() ?? [],
+      groupOf: (stream, name) => this.registry.named(stream.topicId, name),
+      groupsOf: (topicId) => this.registry.of(topicId),
       ledgerOf: (stream) => this.ledgerOf(stream),
-      isRecorded: (group, shard) => this.isRecorded(group, shard),
-      setRecorded: (group, shard) => this.setRecorded(group, shard),
+      isRecorded: (group, shard) => this.registry.isRecorded(group, shard),
+      setRecorded: (group, shard) => this.registry.setRecorded(group, shard),
       redrive: (group, partition, redrive) => this.redriven(group, partition, redrive),
       commit: (shard, contribution) => this.commit(shard, contribution),
     };
   }
 
+  private leasesHost(): ConstructorParameters<typeof Leases>[0] {
+    return {
+      clock: this.clock,
+      taker: (group, credit, handler) =>
+        this.taker(group, `pull-${++this.sessionsMade}`, credit, handler, true, undefined),
+      wake: (group) => this.ticks.wake(group),
+      schedule: () => this.ticks.schedule(),
+      setTimer: (deadline, at) => this.ticks.keep(deadline, at),
+      letGo: (group) => this.letGo(group, undefined),
+    };
+  }
+
   private ledgerOf(stream: EventStream): Group {
-    const known = this.byTopic.get(stream.topicId)?.get('');
+    const known = this.registry.named(stream.topicId, '');
     if (known !== undefined) return known;
     const ledger = new Group(
       this.groupHost(),
-      this.freeId(),
-      this.intern({
+      this.registry.freeId(),
+      this.registry.intern({
         topicId: stream.topicId,
         stream: stream.name,
         group: '',
@@ -1140,7 +960,7 @@ export class Deliveries implements DeliveryService, Replayed {
         starts: {},
       }),
     );
-    this.add(ledger, undefined);
+    this.registry.add(ledger);
     return ledger;
   }
 }
