@@ -9,7 +9,7 @@
 import { type Clock, HadronError, type Logger, type Random, type Timer } from '@hadron/base';
 import type { DeliveryService, DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
 import type { GroupRequest, GroupSettings, Verdict } from '@hadron/contracts';
-import { type CloudEvent, MEDIA_TYPES, writeHttpHeaders, writeJsonEvent } from '@hadron/contracts/events';
+import { type CloudEvent, eventAt, MEDIA_TYPES, writeHttpHeaders, writeJsonEvent } from '@hadron/contracts/events';
 import { groupSettingsOf, type SubscriptionSpec } from '@hadron/contracts/resources';
 import { type AddressPolicy, AddressRefused, type Resolve } from './address-policy.ts';
 import { handshakeHeaders, type Handshake, readConsent } from './consent.ts';
@@ -44,8 +44,6 @@ export interface PushContext {
   readonly logger: Logger;
   /** Asked for anew with every session: a broker whose disk failed goes on with another. */
   readonly deliveries: () => Pick<DeliveryService, 'open' | 'set'>;
-  /** The event that a delivered record is. */
-  readonly eventOf: (stream: string, delivery: OutgoingDelivery) => CloudEvent;
   /** The DNS name by which sinks know this system. */
   readonly origin: string;
   /** Default of the command: the public internet only. */
@@ -350,7 +348,7 @@ export class PushWorker {
     this.#underWay.add(token);
     this.#busyLanes.add(lane);
     this.#requests++;
-    const outcome = await this.#request(delivery);
+    const outcome = await this.#request(session, delivery);
     this.#requests--;
     if (session !== this.#session) {
       this.#pump();
@@ -381,10 +379,13 @@ export class PushWorker {
     this.#pump();
   }
 
-  async #request(delivery: OutgoingDelivery): Promise<Outcome | AddressRefused | IdleConnectionClosed> {
+  async #request(
+    { stream }: DeliverySession,
+    { partition, offset, record }: OutgoingDelivery,
+  ): Promise<Outcome | AddressRefused | IdleConnectionClosed> {
     const { method = 'POST', headers = {} } = this.#spec.protocolSettings ?? {};
     try {
-      const event = this.#options.eventOf(this.#spec.stream, delivery);
+      const event = eventAt(stream, partition, offset, record);
       const { status, headers: answered } = await this.#client.send({
         method,
         headers: {

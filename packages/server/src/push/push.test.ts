@@ -14,7 +14,6 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type AddressPolicy, anyAddress, publicOnly, type Resolve, systemResolve } from './address-policy.ts';
 import { CONSENT_PATH, consentRoutes } from './consent-route.ts';
 import { openDoor } from '../api/testing/door.ts';
-import { eventOf } from './push.ts';
 import { PushService, type SubscriptionSource } from './push-service.ts';
 import { WatchedGroup } from './testing/watched-group.ts';
 
@@ -129,7 +128,6 @@ async function push(sink: Sink | string, setup: Setup = {}) {
       random: systemRandom,
       logger: silentLogger,
       deliveries: () => group,
-      eventOf: (stream, delivery) => eventOf(broker.core, stream, delivery),
       origin: 'hadron.example',
       policy: setup.policy ?? anyAddress,
       allowHttp: setup.allowHttp ?? true,

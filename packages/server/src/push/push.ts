@@ -3,9 +3,8 @@
  * loaded and follows the registry of the broker's present life, and of those that take over.
  */
 import { hostname } from 'node:os';
-import { type Clock, HadronError, type Logger, type Random } from '@hadron/base';
-import { type Broker, type BrokerCore, type OutgoingDelivery, STORED_SUBSCRIPTION } from '@hadron/broker';
-import { type CloudEvent, eventAt } from '@hadron/contracts/events';
+import type { Clock, Logger, Random } from '@hadron/base';
+import { type Broker, type BrokerCore, STORED_SUBSCRIPTION } from '@hadron/broker';
 import type { ServerSettings } from '../settings/index.ts';
 import { anyAddress, publicOnly, systemResolve } from './address-policy.ts';
 import { CONSENT_PATH } from './consent-route.ts';
@@ -87,7 +86,6 @@ export class Push {
       random,
       logger,
       deliveries: () => broker.core.deliveries,
-      eventOf: (stream, delivery) => eventOf(broker.core, stream, delivery),
       origin: values['push.origin'] || (settings.advertise?.host ?? hostname()),
       policy: values['push.allow.private'] ? anyAddress : publicOnly,
       allowHttp: values['push.allow.http'],
@@ -96,11 +94,4 @@ export class Push {
     });
     this.#service.follow(subscriptions);
   }
-}
-
-/** @throws HadronError TOPIC_NOT_FOUND: it is gone */
-export function eventOf(core: BrokerCore, stream: string, { partition, offset, record }: OutgoingDelivery): CloudEvent {
-  const topicId = core.topics.byStreamName(stream)?.id;
-  if (topicId === undefined) throw new HadronError('TOPIC_NOT_FOUND', `there is no stream ${stream} any more`);
-  return eventAt({ name: stream, topicId, records: core.recordSettings(stream) }, partition, offset, record);
 }
