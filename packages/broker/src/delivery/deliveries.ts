@@ -21,7 +21,7 @@ import type {
 import type { RecordSettings } from '@hadron/contracts/events';
 import { type CompiledFilter, compileFilters } from '@hadron/contracts/filters';
 import type { EventLog, EventPartition, EventStream, Replayed, StateRecord } from '../ports/event-log.ts';
-import { infoOf } from '../ports/stream-info.ts';
+import { infoOf, recordSettingsOf } from '../ports/stream-info.ts';
 import { AppendSets, type Contribution } from './append-sets.ts';
 import { ChunkCache } from './chunks.ts';
 import type { DeliverySabotage } from './core/machine.ts';
@@ -79,8 +79,6 @@ export interface DeliveriesOptions {
   readonly createStream?:
     | ((name: string, partitions: number, config: Readonly<Record<string, string>>) => Promise<void> | void)
     | undefined;
-  /** How records without CloudEvents headers of a stream are seen. */
-  readonly recordSettings?: ((stream: string) => RecordSettings | undefined) | undefined;
   readonly sabotage?: DeliverySabotage | undefined;
 }
 
@@ -836,7 +834,7 @@ export class Deliveries implements DeliveryService, Replayed {
 
   private run(group: Group, partition: EventPartition): GroupPartition {
     const { log, random, logger, sabotage } = this.options;
-    const recordSettings = this.options.recordSettings?.(partition.stream);
+    const recordSettings = this.recordSettings(partition.stream);
     let compiled: { readonly settings: GroupSettings; readonly filter: CompiledFilter } | undefined;
     const filter: CompiledFilter = (attribute) => {
       if (compiled?.settings !== group.settings) {
@@ -915,14 +913,20 @@ export class Deliveries implements DeliveryService, Replayed {
     };
   }
 
+  /** How the records of a stream are seen as events. Undefined: as by default. */
+  private recordSettings(name: string): RecordSettings | undefined {
+    const stream = this.options.log.stream(name);
+    return stream === undefined ? undefined : recordSettingsOf(stream.settings);
+  }
+
   private deadLettersHost(): ConstructorParameters<typeof DeadLetters>[0] {
-    const { log, createStream, recordSettings } = this.options;
+    const { log, createStream } = this.options;
     return {
       log,
       reader: this.reader,
       limits: this.limits,
       createStream,
-      recordSettings: (stream) => recordSettings?.(stream),
+      recordSettings: (stream) => this.recordSettings(stream),
       groupOf: (stream, name) => this.registry.named(stream.topicId, name),
       groupsOf: (topicId) => this.registry.of(topicId),
       ledgerOf: (stream) => this.ledgerOf(stream),

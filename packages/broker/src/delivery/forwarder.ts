@@ -36,6 +36,8 @@ export class Forwarder implements Outbox {
   private last = 0;
   private durableTo = 0;
   private readonly busy = new Set<number>();
+  /** Something that was bound for these was refused: one at a time, so that it holds up nothing else. */
+  private readonly singly = new Set<number>();
   private closed = false;
 
   constructor(shard: number, host: ForwarderHost) {
@@ -79,8 +81,9 @@ export class Forwarder implements Outbox {
       if (number > this.durableTo || this.busy.has(entry.shard)) continue;
       const some = byTarget.get(entry.shard) ?? [];
       byTarget.set(entry.shard, some);
-      if (some.length < ENTRIES_PER_SET) some.push([number, entry]);
+      if (some.length < (this.singly.has(entry.shard) ? 1 : ENTRIES_PER_SET)) some.push([number, entry]);
     }
+    for (const target of this.singly) if (!byTarget.has(target) && !this.busy.has(target)) this.singly.delete(target);
     for (const [target, some] of byTarget) this.move(target, some);
   }
 
@@ -100,7 +103,11 @@ export class Forwarder implements Outbox {
             this.makeStream(entry);
             break;
           }
-          if (partition.shard !== target) break; // made anew elsewhere: looked at again by its own number
+          if (partition.shard !== target) {
+            // Its stream was made anew, on another shard.
+            if (upTo === 0) this.requeue(number, entry, partition.shard);
+            break;
+          }
           parts.push({ partition, batch: entry.batch });
         } else {
           const redrive = host.redrive(entry);
@@ -130,7 +137,7 @@ export class Forwarder implements Outbox {
         for (const redrive of redrives) redrive.durable();
         this.remove(target, moved);
       },
-      refused: (error) => this.refused(target, error),
+      refused: (error) => this.refused(target, some.slice(0, moved.length), error),
     });
     host.wake();
   }
@@ -170,12 +177,34 @@ export class Forwarder implements Outbox {
     );
   }
 
-  private refused(target: number, error: HadronError): void {
+  /** What is refused goes to the end, under a new number: what its target has seen of this shard is told by numbers. */
+  private refused(target: number, some: readonly (readonly [number, OutboxEntry])[], error: HadronError): void {
+    const [[number, entry] = []] = some;
+    this.singly.add(target);
+    if (some.length > 1 || number === undefined || entry === undefined) {
+      this.free(target);
+      return;
+    }
     this.host.logger.warn(
       { from: this.shard, to: target, err: error.message },
       'another shard does not take an event; trying again',
     );
-    this.host.clock.setTimer(RETRY_MS, () => this.free(target));
+    this.host.clock.setTimer(RETRY_MS, () => {
+      if (!this.closed) this.requeue(number, entry, target);
+    });
+  }
+
+  /** The same entry, later or for another shard. It keeps its target busy until that is durable. */
+  private requeue(number: number, entry: OutboxEntry, shard: number): void {
+    this.busy.add(entry.shard);
+    this.host.setsOf(this.shard).put({
+      records: [outboxRecord(number, null)],
+      parts: [],
+      outbox: [{ ...entry, shard }],
+      committed: () => this.entries.delete(number),
+      durable: () => this.free(entry.shard),
+    });
+    this.host.wake();
   }
 
   private free(target: number): void {

@@ -293,6 +293,33 @@ describe.each(WORLDS)('troubles %s', (_, open) => {
     expect(await w.run(Promise.all(first))).toEqual([[], []]);
     expect(await w.run(pull())).toEqual([]);
   });
+
+  it('D2 D19: a dead letter that another shard refuses holds up no other, and comes once when it is taken', async () => {
+    const w = await open({ shards: 2 });
+    w.deadShard = 1;
+    await w.createStream('s');
+    await w.publish('s', keys('a', 'b', 'c', 'd'));
+    const c = await w.consume('s', 'g');
+    const d = await w.consume('s', 'h', { policy: { deadLetterStream: 'other' } });
+    await c.answer(0, { kind: 'term' });
+    await d.answer(0, { kind: 'term' });
+    await w.pass(100);
+    w.refuse('s.dead');
+    for (const offset of [1, 2]) await c.answer(offset, { kind: 'term' });
+    await d.answer(1, { kind: 'term' });
+    await w.pass(5_000);
+    const groupsOf = async (): Promise<string[]> =>
+      (await lettersOf(w)).map((l) => `${l.group} ${l.from.offset}`).toSorted();
+    expect(await groupsOf()).toEqual(['g 0', 'h 0', 'h 1']);
+    await w.crash();
+    await w.pass(5_000);
+    w.refuse(undefined);
+    await w.pass(10_000);
+    expect(await groupsOf()).toEqual(['g 0', 'g 1', 'g 2', 'h 0', 'h 1']);
+    await w.crash();
+    await w.pass(5_000);
+    expect(await groupsOf()).toEqual(['g 0', 'g 1', 'g 2', 'h 0', 'h 1']);
+  });
 });
 
 describe('troubles of the engine', () => {
