@@ -127,7 +127,6 @@ export class BrokerCore {
       logger: options.logger,
       autoCreate,
       createStream: (name, partitions, config) => this.createStream(name, partitions, config),
-      recordSettings: (stream) => this.recordSettings(stream),
     });
     this.groups = new GroupsShell(groups, {
       clock: options.clock,
