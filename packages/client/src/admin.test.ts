@@ -50,6 +50,26 @@ describe.each(transports)('%s', (name, transport) => {
     expect(await client.admin.stream(stream)).toMatchObject({ name: stream, partitions: 1 });
   });
 
+  test('what is wrong is refused in the same words, whatever carries it', async () => {
+    const direct = transport();
+    const groups = `/v1/streams/${stream}/groups`;
+    await client.admin.createGroup(stream, 'strict', {});
+    const refused = (path: string, body: unknown) =>
+      direct.request('POST', path, body).catch((error: unknown) => error);
+    expect(await refused(`${groups}/strict/seek`, { to: { from: 'beginning' }, partition: 'x' })).toMatchObject({
+      code: 'REQUEST_INVALID',
+      field: 'partition',
+      message: 'REQUEST_INVALID: partition: expected a whole number from 0 to 2147483647',
+    });
+    expect(await refused(`/v1/streams/${stream}/dead-letters/drop`, { filter: [] })).toMatchObject({
+      code: 'REQUEST_INVALID',
+      field: 'body.filter',
+    });
+    expect(await refused(`${groups}/strict/nothing`, {})).toMatchObject({ code: 'REQUEST_INVALID' });
+    await client.admin.removeGroup(stream, 'strict');
+    await direct.close();
+  });
+
   test('a group: created, listed, described, changed, paused, sought, purged, removed', async () => {
     const { admin } = client;
     const made = await admin.createGroup(stream, 'g', { ordering: 'partition', policy: { maxDeliveries: 3 } });
