@@ -1,5 +1,5 @@
 /** Hadron in this process (`@hadron/client/embedded`). */
-import { type Hadron, type OpenHadronOptions, open } from './open.ts';
+import { type Hadron, type HasKafka, type OpenHadronOptions, open, type WithKafka } from './open.ts';
 
 export type { Hadron, OpenHadronOptions } from './open.ts';
 
@@ -15,4 +15,8 @@ export type { Hadron, OpenHadronOptions } from './open.ts';
  * await h.connect({ source: '/shop' }).stream('orders').publish('order.placed', { id: '7' });
  * ```
  */
-export const openHadron = (options: OpenHadronOptions = {}): Promise<Hadron> => open(options);
+export function openHadron(options: OpenHadronOptions & WithKafka): Promise<Hadron & HasKafka>;
+export function openHadron(options?: OpenHadronOptions): Promise<Hadron>;
+export function openHadron(options: OpenHadronOptions = {}): Promise<Hadron> {
+  return open(options);
+}

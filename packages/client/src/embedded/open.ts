@@ -60,6 +60,16 @@ export interface Hadron extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** Asks for a port for Kafka clients… */
+export interface WithKafka {
+  readonly kafka: true | { readonly port: number };
+}
+
+/** …and so has one. */
+export interface HasKafka {
+  readonly kafka: NonNullable<Hadron['kafka']>;
+}
+
 /** @internal What the test kit builds on. */
 export interface Opened extends Hadron {
   readonly broker: Broker;

@@ -1,4 +1,5 @@
 /** The test kit (`@hadron/client/testing`), for vitest, jest and node:test. */
+import type { HasKafka, WithKafka } from '../embedded/open.ts';
 import { openForTest, type TestHadron, type TestHadronOptions } from './open.ts';
 
 export type {
@@ -21,4 +22,8 @@ export type {
  * await h.publish('order.placed', { id: 1 }, { stream: 'orders' });
  * ```
  */
-export const openHadron = (options: TestHadronOptions = {}): Promise<TestHadron> => openForTest(options);
+export function openHadron(options: TestHadronOptions & WithKafka): Promise<TestHadron & HasKafka>;
+export function openHadron(options?: TestHadronOptions): Promise<TestHadron>;
+export function openHadron(options: TestHadronOptions = {}): Promise<TestHadron> {
+  return openForTest(options);
+}

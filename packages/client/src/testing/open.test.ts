@@ -1,8 +1,10 @@
 /** Statement by statement what the test kit promises; the sketch of its README runs here as it stands. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { Consumer, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka';
 import { Kafka, logLevel } from 'kafkajs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import type { Message } from '../index.ts';
 import { openHadron, type TestHadron } from './index.ts';
 
 const run = promisify(execFile);
@@ -14,7 +16,7 @@ const quiet = (done: Promise<unknown>): void => void done.catch(() => undefined)
 describe('the test kit', () => {
   it('runs the sketch: existing kafkajs code and a group under one virtual clock', async () => {
     await using h = await openHadron({ memory: true, kafka: true, clock: 'virtual' });
-    const kafka = new Kafka({ brokers: h.kafka?.brokers ?? [], logLevel: logLevel.NOTHING });
+    const kafka = new Kafka({ brokers: h.kafka.brokers, logLevel: logLevel.NOTHING });
     let failures = 0;
     const failsTwice = (): void => {
       if (failures++ < 2) throw new Error('not today');
@@ -33,7 +35,7 @@ describe('the test kit', () => {
 
   it('gives kafkajs producers and consumers a port of their own', async () => {
     await using h = await openHadron({ kafka: true, clock: 'virtual' });
-    const kafka = new Kafka({ brokers: h.kafka?.brokers ?? [], logLevel: logLevel.NOTHING });
+    const kafka = new Kafka({ brokers: h.kafka.brokers, logLevel: logLevel.NOTHING });
     const producer = kafka.producer();
     await producer.connect();
     await producer.send({ topic: 'orders', messages: [{ key: '7', value: '{"total":12}' }] });
@@ -141,6 +143,86 @@ describe('the test kit', () => {
     await orders.publish('order.placed', { id: 3 });
     await h.clock.advance('1m');
     expect(seen).toEqual([1, 2, 3]);
+  });
+
+  it('gives the clients of @platformatic/kafka the same port', async () => {
+    await using h = await openHadron({ kafka: true, clock: 'virtual' });
+    const common = { clientId: 'test', bootstrapBrokers: h.kafka.brokers, autocreateTopics: true };
+    const producer = new Producer({ ...common, serializers: stringSerializers });
+    await producer.send({ messages: [{ topic: 'orders', key: '7', value: '{"total":12}' }] });
+    const consumer = new Consumer({ ...common, groupId: 'mail', deserializers: stringDeserializers, maxWaitTime: 100 });
+    for await (const { value } of await consumer.consume({ topics: ['orders'], mode: 'earliest' })) {
+      expect(value).toBe('{"total":12}');
+      break;
+    }
+    const seen: unknown[] = [];
+    quiet(
+      h
+        .connect()
+        .stream('orders')
+        .run({ group: 'billing' }, (m) => void seen.push(m.data)),
+    );
+    await h.clock.advance('1s');
+    expect(seen).toHaveLength(1);
+    await consumer.close(true);
+    await producer.close();
+  });
+
+  it('is the same in every run: moments, attempts, identities', async () => {
+    const once = async (): Promise<readonly string[]> => {
+      await using h = await openHadron({ clock: 'virtual', start: new Date('2026-01-01T00:00:00Z') });
+      const log: string[] = [];
+      const fails = (m: Message): void => {
+        log.push(`${h.clock.now.toISOString()} ${m.id} ${m.attempt}`);
+        if ((m.offset + m.attempt) % 3 === 0) throw new Error('not today');
+      };
+      const orders = h.connect().stream('orders');
+      quiet(orders.run({ group: 'billing', concurrency: 3 }, fails));
+      for (let i = 0; i < 8; i++) await orders.publish('order.placed', { i }, { subject: `${i % 3}` });
+      await h.clock.advance('1h');
+      return [...log, JSON.stringify(h.group('orders', 'billing'))];
+    };
+    const first = await once();
+    expect(first.length).toBeGreaterThan(10);
+    for (let i = 0; i < 20; i++) expect(await once()).toEqual(first);
+  });
+
+  it.each(['virtual', 'system'] as const)('closes while handlers hang, with %s time', async (clock) => {
+    const h = await openHadron({ clock });
+    const orders = h.connect().stream('orders');
+    const run = orders.run({ group: 'hang' }, () => new Promise(() => undefined));
+    const loop = (async () => {
+      for await (const _ of orders.consume({ group: 'by-hand' })) return;
+    })();
+    const tail = (async () => {
+      for await (const _ of orders.tail()) continue;
+    })();
+    await h.publish('order.placed', 1);
+    await vi.waitFor(() => expect(h.group('orders', 'hang').out).toBe(1));
+    if (clock === 'virtual') await h.clock.advance('1h');
+    const started = performance.now();
+    await h.close();
+    await Promise.all([run, loop, tail]);
+    expect(performance.now() - started).toBeLessThan(5_000);
+    await expect(orders.publish('order.placed', 2)).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
+  });
+
+  it('passes time while consumers come back: over restarts and lost sessions nothing is lost or out of order', async () => {
+    await using h = await openHadron({ clock: 'virtual' });
+    const seen: unknown[] = [];
+    quiet(
+      h
+        .connect()
+        .stream('orders')
+        .run({ group: 'billing' }, (m) => void seen.push(m.data)),
+    );
+    for (let i = 0; i < 20; i++) {
+      if (i % 3 === 1) h.faults.dropSessions();
+      if (i % 5 === 1) await Promise.all([h.restart(), h.clock.advance('1s')]);
+      await h.publish('order.placed', i);
+      await h.clock.advance('20s');
+    }
+    expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => i));
   });
 
   it('says which stream is meant where there are several', async () => {

@@ -5,7 +5,7 @@
  * Always true: nothing is shared between two of them (tests may run side by side); after `close` no timer, port, file or
  * handler of it is left.
  */
-import { HadronError } from '@hadron/base';
+import { HadronError, type Random } from '@hadron/base';
 import type { DeliveryService, DeliverySession, OutgoingDelivery, SessionHandler } from '@hadron/broker';
 import type { AnswerResult, GroupStatus, Transport, Verdict } from '@hadron/contracts';
 import { readRecord, recordToEvent } from '@hadron/contracts/events';
@@ -13,14 +13,17 @@ import type { Client, ConnectOptions } from '../client.ts';
 import { type Hadron, type OpenHadronOptions, type Opened, open } from '../embedded/open.ts';
 import type { BrokerServices } from '../in-process/index.ts';
 import type { Published, PublishOptions } from '../types.ts';
+import { SeededRandom } from './seeded-random.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 /** As for `openHadron` of `@hadron/client/embedded`; default in memory. */
-export interface TestHadronOptions extends Omit<OpenHadronOptions, 'clock'> {
+export interface TestHadronOptions extends Omit<OpenHadronOptions, 'clock' | 'random'> {
   /** `virtual`: time stands still but for `clock.advance`. Default `system`. */
   readonly clock?: 'virtual' | 'system' | undefined;
   /** Where virtual time begins. Default: now. */
   readonly start?: Date | undefined;
+  /** For tests. Default: the same in every run, where the clock is virtual and the data in memory; else the machine's. */
+  readonly random?: Random | undefined;
 }
 
 /** One delivery to a client of this process, and how it was answered. */
@@ -85,6 +88,10 @@ export interface FaultSwitches {
  * ```
  */
 export interface TestHadron extends Omit<Hadron, 'connect'> {
+  /**
+   * A client of this broker; closed with it. Where the clock is the system's, handlers that hang are waited for one second
+   * (`drainTimeout`) and not thirty: nobody waits for a test that long.
+   */
   connect(options?: Partial<Omit<ConnectOptions, 'url' | 'transport'>>): Client;
   /** Its `advance` moves time. @throws TypeError from `advance` where the clock is the system's */
   readonly clock: TestClock;
@@ -114,6 +121,9 @@ export interface TestClock {
 const DISK_FULL_BYTES = 1;
 /** A handler that has not ended after this much real time is taken to wait for something that only the test can do. */
 const HANDLER_PATIENCE_MS = 50;
+/** Of clients whose time is real. */
+const SYSTEM_DRAIN = '1s';
+const SEED = 1;
 /** After this much real time without a byte the Kafka port counts as quiet. */
 const KAFKA_QUIET_MS = 15;
 
@@ -126,6 +136,7 @@ export async function openForTest(options: TestHadronOptions = {}): Promise<Test
     {
       ...rest,
       memory,
+      random: options.random ?? (virtual !== undefined && memory ? new SeededRandom(SEED) : undefined),
       ...(virtual === undefined ? {} : { clock: virtual }),
       // Nobody waits for members to gather in a test.
       settings: { 'group.initial.rebalance.delay.ms': '0', ...options.settings },
@@ -139,7 +150,13 @@ export async function openForTest(options: TestHadronOptions = {}): Promise<Test
 
   const hadron: TestHadron = {
     kafka: opened.kafka,
-    connect: (connectOptions) => opened.connect({ source: '/test', telemetry: false, ...connectOptions }),
+    connect: (connectOptions) =>
+      opened.connect({
+        source: '/test',
+        telemetry: false,
+        ...(virtual === undefined ? { drainTimeout: SYSTEM_DRAIN } : {}),
+        ...connectOptions,
+      }),
     clock: {
       advance(duration) {
         if (virtual !== undefined) return virtual.advance(duration);
