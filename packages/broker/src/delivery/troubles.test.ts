@@ -421,6 +421,33 @@ describe('troubles of the engine', () => {
     expect(w.status('s', 'g').partitions).toMatchObject([{ lag: 0 }]);
   });
 
+  it('D15 D16: a disk that fails ends sessions and answers nothing as taken; the next service goes on', async () => {
+    const w = await EngineWorld.open();
+    await w.createStream('s');
+    await w.publish('s', keys('a', 'a', 'b'));
+    const c = await w.consume('s', 'g');
+    await c.ack(0);
+    expect(c.offsets).toEqual([0, 2, 1]);
+    w.sim.disk.faults.failNext('datasync', /commit/, { code: 'EIO' });
+    const heard: unknown[] = [];
+    c.session.answer([{ token: c.last(1).token, verdict: { kind: 'ack' } }], (results) => heard.push(...results));
+    const made = w.deliveries.createGroup('s', 'late', {});
+    await expect(w.run(made)).rejects.toMatchObject({ code: expect.stringMatching(/^STORAGE_/) });
+    expect(w.sim.disk.faults.unmet).toEqual([]);
+    expect(heard).toMatchObject([{ ok: false }]);
+    expect(c.endedWith).toMatchObject({ code: expect.stringMatching(/^STORAGE_/) });
+    await expect(w.run(w.deliveries.open({ stream: 's', group: 'g', settings: {}, credit: 1 }, c))).rejects.toThrow();
+    await w.crash();
+    const d = await w.consume('s', 'g');
+    expect(d.offsets).not.toContain(0);
+    expect(d.offsets).toContain(2);
+    // What was asked for and not answered may have happened or not.
+    if (d.offsets.includes(1)) await d.ack(1);
+    await d.ack(2);
+    await w.pass(2_000);
+    expect(w.status('s', 'g').partitions).toMatchObject([{ lag: 0 }]);
+  });
+
   it('D6: partitions grow and shrink under a group; one that comes again begins at 0, also over a restart', async () => {
     const w = await EngineWorld.open();
     await w.createStream('s', 2);
