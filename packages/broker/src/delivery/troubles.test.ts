@@ -448,6 +448,23 @@ describe('troubles of the engine', () => {
     expect(w.status('s', 'g').partitions).toMatchObject([{ lag: 0 }]);
   });
 
+  it('D3: a batch that the disk has damaged is passed, and no other', async () => {
+    const w = await EngineWorld.open();
+    await w.createStream('s');
+    for (let i = 0; i < 60; i++) await w.publish('s', [{ key: `k${i}`, value: `${i} `.repeat(700) }]);
+    await w.pass(5_000);
+    await w.crash(); // what is in memory is gone
+    const { disk } = w.sim;
+    const marker = Buffer.from('20 20 20 ');
+    const find = (path: string): number => Buffer.from(disk.content(path)).indexOf(marker);
+    const path = disk.files().find((file) => file.path.endsWith('.seg') && find(file.path) > 0)?.path ?? 'none';
+    const at = find(path);
+    disk.corrupt(path, at, 0x40);
+    const c = await w.consume('s', 'g');
+    await w.pass(5_000);
+    expect(c.offsets).toEqual(Array.from({ length: 60 }, (__, i) => i).filter((i) => i !== 20));
+  });
+
   it('D6: partitions grow and shrink under a group; one that comes again begins at 0, also over a restart', async () => {
     const w = await EngineWorld.open();
     await w.createStream('s', 2);
