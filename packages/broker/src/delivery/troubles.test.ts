@@ -101,11 +101,10 @@ describe.each(WORLDS)('troubles %s', (_, open) => {
     expect(c.offsets).toEqual([0, 2]);
     await w.pass(2_000); // what was skipped is recorded
     const sought = w.deliveries.seek('s', 'g', { from: 'beginning' });
+    for (let i = 0; i < 20; i++) await Promise.resolve(); // it knows where to go
     c.session.answer([{ token: c.last(2).token, verdict: { kind: 'ack' } }], () => undefined);
     await w.run(sought);
-    c.session.close();
-    await w.pass(3_000);
-    await w.crash();
+    await w.crash(); // before anything is read again
     const d = await w.consume('s', 'g');
     expect(d.offsets).toEqual([0, 2]);
   });
@@ -465,7 +464,7 @@ describe('troubles of the engine', () => {
     expect(c.offsets).toEqual(Array.from({ length: 60 }, (__, i) => i).filter((i) => i !== 20));
   });
 
-  it('D6: partitions grow and shrink under a group; one that comes again begins at 0, also over a restart', async () => {
+  it('D6: partitions grow and shrink under a group; one that comes again begins at 0', async () => {
     const w = await EngineWorld.open();
     await w.createStream('s', 2);
     const alter = async (partitions: number): Promise<void> => {
@@ -487,7 +486,7 @@ describe('troubles of the engine', () => {
     expect(c.got.slice(2).map((d) => [d.partition, d.offset])).toEqual([[1, 0]]);
   });
 
-  it('D6: so it is where the group only says where it began', async () => {
+  it('D6: so it is over a restart, where the group only says where it began', async () => {
     const w = await EngineWorld.open();
     await w.createStream('s', 2);
     await w.publish('s', keys('a', 'b', 'c'), 1);
