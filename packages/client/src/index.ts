@@ -1,38 +1,14 @@
 /** The Hadron SDK in Node. README.md is the map. */
-import { createRequire } from 'node:module';
-import { cloudEvent } from '@hadron/contracts/events';
 import { binaryTransport } from './binary/index.ts';
 import { Client, type ConnectOptions, type Platform } from './client.ts';
 import { httpTransport } from './http/index.ts';
-import { openTelemetry } from './telemetry.ts';
+import { nodePlatform } from './node-platform.ts';
 
 export * from './api.ts';
 
 const node: Platform = {
+  ...nodePlatform,
   transport: (kind, at) => (kind === 'http' ? httpTransport(at) : binaryTransport(at)),
-  telemetry: () => {
-    try {
-      return openTelemetry(createRequire(import.meta.url)('@opentelemetry/api') as Parameters<typeof openTelemetry>[0]);
-    } catch {
-      return undefined; // not installed: no spans
-    }
-  },
-  makeEvent: cloudEvent,
-  onTerminate: (drain) => {
-    let isDraining = false;
-    const onSignal = (): void => {
-      if (isDraining) return;
-      isDraining = true;
-      void drain().finally(() => {
-        process.removeListener('SIGTERM', onSignal);
-        // Having listened took the signal's usual end away: given back by the last that drains, unless the application
-        // listens itself.
-        if (process.listenerCount('SIGTERM') === 0) process.kill(process.pid, 'SIGTERM');
-      });
-    };
-    process.on('SIGTERM', onSignal);
-    return () => process.removeListener('SIGTERM', onSignal);
-  },
 };
 
 /**

@@ -19,9 +19,9 @@ import { Broker, type BrokerOptions, resolveBrokerSettings } from '@hadron/broke
 import type { Transport } from '@hadron/contracts';
 import { type FileSystem, MemoryFileSystem, nodeFileSystem, openFolder } from '@hadron/log';
 import type { KafkaDoor } from '@hadron/server/kafka';
-import type { Client, ConnectOptions } from '../client.ts';
+import { Client, type ConnectOptions } from '../client.ts';
 import { type BrokerServices, inProcessTransport } from '../in-process/index.ts';
-import { connect } from '../index.ts';
+import { nodePlatform } from '../node-platform.ts';
 
 /** Where the data lies, what is opened beside it. */
 export interface OpenHadronOptions {
@@ -165,13 +165,16 @@ export async function open(options: OpenHadronOptions = {}, hooks: OpenHooks = {
     connect(connectOptions = {}) {
       live();
       const transport = inProcessTransport(services);
-      const client = connect({
-        source: '/embedded',
-        clock,
-        random,
-        ...connectOptions,
-        transport: hooks.transport?.(transport) ?? transport,
-      });
+      const client = new Client(
+        {
+          source: '/embedded',
+          clock,
+          random,
+          ...connectOptions,
+          transport: hooks.transport?.(transport) ?? transport,
+        },
+        { ...nodePlatform, transport: () => transport },
+      );
       clients.add(client);
       return client;
     },
