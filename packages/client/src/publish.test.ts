@@ -251,6 +251,40 @@ describe('publish', () => {
     await orders.publish('n', 2);
   }, 60_000);
 
+  test('publishMany: a signal ends it also while the source gives nothing; the source is told', async () => {
+    const { signal, abort } = controlled();
+    let over = false;
+    const given = Promise.withResolvers<void>();
+    const source: AsyncIterable<{ type: string }> = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => {
+          if (over) throw new Error('asked again');
+          given.resolve();
+          return new Promise(() => undefined);
+        },
+        return: async () => {
+          over = true;
+          return { done: true, value: undefined };
+        },
+      }),
+    };
+    const many = failed(client.stream('orders').publishMany(source, { signal }));
+    await given.promise;
+    abort();
+    expect((await many).happened).toBe('no');
+    expect(over).toBe(true);
+    const whole = async function* (): AsyncGenerator<{ type: string }> {
+      for (let i = 0; i < 3; i++) yield { type: 'n' };
+    };
+    expect(await client.stream('orders').publishMany(whole(), { signal: controlled().signal })).toHaveLength(3);
+    const broken = async function* (): AsyncGenerator<{ type: string }> {
+      yield { type: 'n' };
+      throw new Error('the source broke');
+    };
+    const stopped = client.stream('orders').publishMany(broken(), { signal: controlled().signal });
+    await expect(stopped).rejects.toThrow('the source broke');
+  });
+
   test('a signal that many wait for has one listener, and none when nobody waits', async () => {
     const { signal, abort } = controlled();
     const listening = (): number => getEventListeners(signal, 'abort').length;

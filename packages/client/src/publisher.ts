@@ -355,7 +355,7 @@ function settleAll(entries: readonly Entry[], error: HadronError): HadronError {
   return error;
 }
 
-function givenUp(signal: AbortSignal | undefined, wasSent: boolean): HadronError {
+export function givenUp(signal: AbortSignal | undefined, wasSent: boolean): HadronError {
   const what = wasSent ? 'the event may have been published' : 'nothing was published';
   const effect = wasSent ? 'unknown' : 'none';
   return new HadronError('TIMED_OUT', `the caller's signal was aborted; ${what}`, { cause: signal?.reason, effect });

@@ -9,7 +9,7 @@ import { asHadronError } from './errors.ts';
 import { groupRequest } from './group-settings.ts';
 import { type Handling, handle, type Outcome } from './handle.ts';
 import { AnswerableMessage, dataOf, type SchemaOf, TailMessage } from './message.ts';
-import { checkPartition, type Publisher } from './publisher.ts';
+import { checkPartition, givenUp, type Publisher } from './publisher.ts';
 import { check } from './schema.ts';
 import type { PublishSpan, Telemetry } from './telemetry.ts';
 import { newId, onAbort, retryDelayMs, sleep } from './time.ts';
@@ -140,7 +140,8 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
     let failed: HadronError | undefined;
     let pending: Promise<unknown>[] = [];
     let index = 0;
-    for await (const event of events) {
+    const source = signal !== undefined && Symbol.asyncIterator in events ? untilAborted(events, signal) : events;
+    for await (const event of source) {
       if (failed !== undefined) break;
       const room = publisher.room(signal);
       if (room !== undefined) await room;
@@ -162,6 +163,7 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
       }
     }
     await Promise.all(pending);
+    if (signal?.aborted === true && source !== events) failed ??= givenUp(signal, index > 0);
     if (failed !== undefined) throw failed;
     return published;
   }
@@ -482,6 +484,28 @@ export class Stream<In extends EventMap = EventMap, Out extends EventMap = In> {
       span?.end(error);
       throw error;
     }
+  }
+}
+
+/** What a source gives until `signal` aborts, also while it gives nothing: it is told to end, and not waited for. */
+async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
+  const iterator = source[Symbol.asyncIterator]();
+  let ended = false;
+  try {
+    for (;;) {
+      const next = await new Promise<IteratorResult<T> | undefined>((resolve, reject) => {
+        const forget = onAbort(signal, () => resolve(undefined));
+        iterator.next().then(resolve, reject).finally(forget);
+      });
+      ended = next?.done === true;
+      if (next === undefined || next.done === true) return;
+      yield next.value;
+    }
+  } catch (error) {
+    ended = true;
+    throw error;
+  } finally {
+    if (!ended) iterator.return?.().catch(() => undefined);
   }
 }
 
