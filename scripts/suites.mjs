@@ -33,7 +33,7 @@ export const SUITES = [
     command: ['scripts/vitest.mjs'],
     inNpmTest: true,
     inCi: false,
-    limitSeconds: 420,
+    limitSeconds: 520,
     present: () => true,
   },
   {

@@ -523,7 +523,7 @@ describe('long work', () => {
     const stop = new AbortController();
     const run = client
       .stream('orders')
-      .run({ group: 'g', policy: { timeout: 60 }, signal: stop.signal }, () => pause(200));
+      .run({ group: 'g', policy: { timeout: 300 }, signal: stop.signal }, () => pause(1_000));
     await until(() => expect(kinds()).toContain('ack'));
     stop.abort();
     await run;
@@ -537,7 +537,7 @@ describe('long work', () => {
     const reasons: unknown[] = [];
     const run = client
       .stream('orders')
-      .run({ group: 'g', policy: { timeout: 60 }, maxProcessing: 100, signal: stop.signal }, async (m) => {
+      .run({ group: 'g', policy: { timeout: 600 }, maxProcessing: 1_000, signal: stop.signal }, async (m) => {
         if (m.attempt > 1) return;
         await new Promise((resolve) => m.signal.addEventListener('abort', resolve));
         reasons.push((m.signal.reason as HadronError).code);

@@ -111,6 +111,7 @@ export class Connection {
       if (this.#session === session) this.#session = undefined;
     };
     session.on('connect', () => {
+      if (session.destroyed) return; // closed as it came to stand
       session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
       this.#watch(session);
     });

@@ -367,7 +367,9 @@ describe('delivery (§8.1)', () => {
     // The sink saw all four: in order, and never above the rate.
     expect(sink.events.map(idOf)).toEqual(['1', '1', '2', '2']);
     const times = sink.events.map((seen) => seen.atMs);
-    for (const [index, time] of times.slice(1).entries()) expect(time - times[index]!).toBeGreaterThan(190);
+    // Sent every 200 ms; what the sink sees of it is blurred by its own delays.
+    for (const [index, time] of times.slice(1).entries()) expect(time - times[index]!).toBeGreaterThan(100);
+    expect(times.at(-1)! - times[0]!).toBeGreaterThan(750);
   });
 
   it('W8: credentials', async () => {
