@@ -132,7 +132,7 @@ export class Client implements AsyncDisposable {
     name: string,
     events: Events<S>,
   ): Stream<InputOf<S>, OutputOf<S>>;
-  stream<M extends EventMap = EventMap>(name: string): Stream<M>;
+  stream<M extends object = EventMap>(name: string): Stream<{ readonly [T in keyof M & string]: M[T] }>;
   stream(name: string, events?: Events): Stream {
     const schemas = events?.schemas;
     return new Stream(name, this.#host, (type) =>

@@ -46,6 +46,21 @@ describe('types', () => {
     });
   });
 
+  test('a stream without schemas takes a type or an interface', () => {
+    interface Orders {
+      readonly 'order.placed': { readonly id: string };
+    }
+    never(async (client) => {
+      const orders = client.stream<Orders>('orders');
+      await orders.publish('order.placed', { id: '7' });
+      // @ts-expect-error no such type
+      await orders.publish('order.palced', { id: '7' });
+      // @ts-expect-error order.placed is left out
+      await orders.run({ group: 'mail' }, {});
+      await client.stream('anything').run({ group: 'all' }, (m) => expectTypeOf(m.data).toBeUnknown());
+    });
+  });
+
   test('handlers get the data as the schema gives it', () => {
     never((client) =>
       client.stream('orders', events).run(

@@ -4,15 +4,18 @@ import type { CloudEvent, DeliveryPolicy, Filter, Ordering, Start } from '@hadro
 import type { Duration } from './duration.ts';
 
 /**
- * Data by event type: what a stream without schemas can be given to have types all the same.
+ * Data by event type. Without a definition of one's own: any type, any data. A stream without schemas can be given a type or
+ * an interface of one's own, which should not extend this one: it would allow any other type of event too.
  *
  * @example
  * ```ts
- * import { connect, type EventMap } from '@hadron/client';
- * interface Orders extends EventMap {
+ * import { connect, type EventMap, type Stream } from '@hadron/client';
+ * interface Orders {
  *   readonly 'order.placed': { readonly id: string };
  * }
  * await connect({ source: '/shop' }).stream<Orders>('orders').publish('order.placed', { id: '7' });
+ * const anything: Stream<EventMap> = connect({ source: '/shop' }).stream('orders');
+ * await anything.publish('no.questions.asked', 7);
  * ```
  */
 export type EventMap = Readonly<Record<string, unknown>>;
