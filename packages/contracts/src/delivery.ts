@@ -10,8 +10,8 @@ export type Ordering = 'partition' | 'key' | 'none';
 export type Start =
   | { readonly from: 'beginning' }
   | { readonly from: 'latest' }
-  /** The same offset on every partition, inclusive. */
-  | { readonly from: 'offset'; readonly offset: number }
+  /** The same offset on every partition, inclusive. Beyond the end of one it is refused, or that one begins at its end. */
+  | { readonly from: 'offset'; readonly offset: number; readonly beyondEnd?: 'latest' | undefined }
   /** The first event whose timestamp is at least this. */
   | { readonly from: 'time'; readonly timeMs: number };
 

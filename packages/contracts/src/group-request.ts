@@ -35,9 +35,12 @@ const ORDERINGS: readonly Ordering[] = ['partition', 'key', 'none'];
 
 /** @throws HadronError REQUEST_INVALID with the field */
 export function parseStart(value: unknown, field: string): Start {
-  const { from, offset, timeMs } = object(value, field, ['from', 'offset', 'timeMs']);
+  const { from, offset, beyondEnd, timeMs } = object(value, field, ['from', 'offset', 'beyondEnd', 'timeMs']);
   if (from === 'beginning' || from === 'latest') return { from };
-  if (from === 'offset') return { from, offset: integer(offset, `${field}.offset`, 0) };
+  if (from === 'offset') {
+    if (beyondEnd !== undefined && beyondEnd !== 'latest') throw refuse(`${field}.beyondEnd`, 'latest, or nothing');
+    return { from, offset: integer(offset, `${field}.offset`, 0), ...(beyondEnd === undefined ? {} : { beyondEnd }) };
+  }
   if (from === 'time') return { from, timeMs: integer(timeMs, `${field}.timeMs`, 0) };
   throw refuse(`${field}.from`, 'one of beginning, latest, offset, time');
 }

@@ -145,6 +145,19 @@ describe.each(WORLDS)('delivery %s', (_, open) => {
     expect(byTime.offsets).toEqual([]);
   });
 
+  it('D6: with beyondEnd an offset above the end is the end, on that partition alone (S14)', async () => {
+    const w = await open();
+    await w.createStream('s', 2);
+    for (let i = 0; i < 5; i++) await w.publish('s', keys('a'), 0);
+    await w.publish('s', keys('b'), 1);
+    const c = await w.consume('s', 'g', {
+      start: { from: 'offset', offset: 3, beyondEnd: 'latest' },
+      ordering: 'none',
+    });
+    expect(c.offsets).toEqual([3, 4]);
+    expect(w.status('s', 'g').partitions.map((p) => p.floor)).toEqual([3, 1]);
+  });
+
   it('D6: a start below the beginning is the beginning, and counted', async () => {
     const w = await open();
     await w.createStream('s');

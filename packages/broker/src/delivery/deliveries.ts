@@ -558,7 +558,7 @@ export class Deliveries implements DeliveryService, Replayed {
       case 'latest':
         return partition.visibleOffset;
       case 'offset':
-        return start.offset;
+        return start.beyondEnd === 'latest' ? Math.min(start.offset, partition.visibleOffset) : start.offset;
       case 'time':
         return this.options.log.offsetForTime(partition, start.timeMs);
     }

@@ -122,19 +122,9 @@ export class Subscription implements CallHandler, SessionHandler {
     services.authorize(call.identity, 'subscribe', { kind: 'Stream', name: stream });
     this.batchSize = Math.min(maxBatchSize, BATCH_EVENTS_MAX);
     this.state = 'opening';
-    const openFrom = (start: Start): Promise<DeliverySession> =>
-      services
-        .ask()
-        .deliveries.open(
-          { stream, group, settings: { durable }, defaults: defaults(start), partition, credit: 0, peer: call.peer },
-          this,
-        );
+    const request = { stream, group, settings: { durable }, defaults: defaults(startOf(setup)), partition };
     const begin = async (): Promise<void> => {
-      const session = await openFrom(startOf(setup)).catch((error: unknown) => {
-        // S14: out of range is the latest.
-        if (error instanceof HadronError && error.code === 'OFFSET_OUT_OF_RANGE') return openFrom({ from: 'latest' });
-        throw error;
-      });
+      const session = await services.ask().deliveries.open({ ...request, credit: 0, peer: call.peer }, this);
       if (this.hasLeft) {
         session.close();
         return;
@@ -229,7 +219,8 @@ function toItem(
 }
 
 function startOf({ start = 'latest' }: Setup): Start {
-  return typeof start === 'string' ? { from: start } : { from: 'offset', offset: start.offset };
+  // S14: out of range is the latest, for each partition by itself.
+  return typeof start === 'string' ? { from: start } : { from: 'offset', offset: start.offset, beyondEnd: 'latest' };
 }
 
 /** D6, D11, D18: what a group is that the original's clients make. One that exists is as it is. */
