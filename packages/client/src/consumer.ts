@@ -97,6 +97,8 @@ interface Answer {
 const UNANSWERED_MAX = 10_000;
 /** Of the time-out: two extensions may get lost. */
 const EXTEND_FRACTION = 1 / 3;
+/** Before the end of its time a delivery is given back; of short times, half an interval of extension. */
+const GIVE_BACK_MS = 1_000;
 
 export class Consumer {
   readonly #options: ConsumerOptions;
@@ -406,22 +408,27 @@ export class Consumer {
 
   // --- extension -------------------------------------------------------------------------------------------------
 
-  #extendRegularly(policy: DeliveryPolicy): void {
-    const { timeoutMs, maxProcessingMs } = policy;
+  #extendRegularly({ timeoutMs, maxProcessingMs }: DeliveryPolicy): void {
     const { clock } = this.#options;
-    this.#extendTimer?.cancel();
-    const everyMs = Math.max(timeoutMs * EXTEND_FRACTION, 1);
-    this.#extendTimer = clock.setTimer(everyMs, () => {
-      const now = clock.monotonicMs();
+    const everyMs = Math.max(Math.min(timeoutMs, maxProcessingMs) * EXTEND_FRACTION, 1);
+    // The server counts from the hand-out, which was earlier: what is given back must get there before it gives up.
+    const giveBackMs = maxProcessingMs - Math.min(everyMs / 2, GIVE_BACK_MS);
+    const look = (): void => {
+      let nextMs = everyMs;
       for (const held of [...this.#held.values()]) {
-        const ageMs = now - held.heldSinceMs;
-        // One that arrived just now has its whole time-out before it.
-        if (held.lost !== undefined || ageMs < everyMs / 2) continue;
-        if (ageMs < maxProcessingMs) this.#answer(held, { kind: 'extend' }).catch(() => undefined);
-        else this.#tooOld(held, maxProcessingMs);
+        const ageMs = clock.monotonicMs() - held.heldSinceMs;
+        if (held.lost !== undefined) continue;
+        if (ageMs >= giveBackMs) this.#tooOld(held, maxProcessingMs);
+        else {
+          nextMs = Math.min(nextMs, giveBackMs - ageMs);
+          // One that arrived just now has its whole time-out before it.
+          if (ageMs >= everyMs / 2) this.#answer(held, { kind: 'extend' }).catch(() => undefined);
+        }
       }
-      this.#extendRegularly(policy);
-    });
+      this.#extendTimer = clock.setTimer(Math.max(nextMs, 1), look);
+    };
+    this.#extendTimer?.cancel();
+    this.#extendTimer = clock.setTimer(everyMs, look);
   }
 
   #tooOld(held: Held, maxProcessingMs: number): void {

@@ -319,7 +319,10 @@ export interface ConsumeOptions extends GroupOptions {
  * ```
  */
 export interface RunOptions extends ConsumeOptions {
-  /** A handler may take this long in all; the delivery is extended for it meanwhile. Default 10 minutes. */
+  /**
+   * A handler may take this long in all; the delivery is extended for it meanwhile, and given back a second (of short times,
+   * a sixth) before the end. Default 10 minutes.
+   */
   readonly maxProcessing?: Duration | undefined;
   /** Finish what is in hand and stop on SIGTERM, then let the process end. Node only. Default true. */
   readonly drainOnSigterm?: boolean | undefined;
