@@ -152,12 +152,16 @@ export class Connection {
   /** Looks whether the connection has stood still for too long. @returns why it should be closed */
   stuck(nowMs: number, progressMs: number, idleMs: number): string | undefined {
     const { socket } = this;
-    // Of a large answer the system takes a part at a time; only the handle knows how much is left.
-    const queued = (socket as unknown as { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ?? 0;
-    const taken = socket.bytesWritten - socket.writableLength - queued;
-    if (taken !== this.takenBefore || socket.writableLength === 0) {
-      this.takenBefore = taken;
-      this.takenMs = nowMs;
+    // Thousands that only wait are looked at every few seconds: what costs is asked of those alone that owe an answer.
+    if (socket.writableLength === 0) this.takenMs = nowMs;
+    else {
+      // Of a large answer the system takes a part at a time; only the handle knows how much is left.
+      const handle = (socket as unknown as { _handle?: { writeQueueSize?: number } | null })._handle;
+      const taken = socket.bytesWritten - socket.writableLength - (handle?.writeQueueSize ?? 0);
+      if (taken !== this.takenBefore) {
+        this.takenBefore = taken;
+        this.takenMs = nowMs;
+      }
     }
     if (nowMs - this.takenMs >= progressMs) return 'the client does not take its answers';
     if (nowMs - this.receivedMs >= progressMs) {
